@@ -1,0 +1,413 @@
+"""Messages: what one utterance is, which of them belong together, and their JSON form.
+
+A ``Message`` is deeply immutable, so a store may hand out the very object it keeps. Text may be
+anything UTF-8 can carry, NUL included; lone surrogates are refused, because no store can keep them.
+"""
+
+import math
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, Literal, NoReturn, get_args
+
+import msgspec
+
+from recollect.clock import SystemClock
+from recollect.errors import InvalidMessage
+
+Role = Literal["user", "assistant", "system", "tool"]
+ROLES: frozenset[str] = frozenset(get_args(Role))
+
+_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1  # what JSON readers of all backends agree on
+_MAX_NESTING = 50
+_clock = SystemClock()
+
+
+def _read_only(self: object, *args: object, **kwargs: object) -> NoReturn:
+    raise TypeError("a message does not change: build a new one")
+
+
+class FrozenDict(dict[str, Any]):
+    """A dict that refuses to change; equal to, and as JSON the same as, a plain one."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = __ior__ = _read_only
+    clear = pop = popitem = setdefault = update = _read_only
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (FrozenDict, (dict(self),))
+
+    def __copy__(self) -> "FrozenDict":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "FrozenDict":
+        return self
+
+
+class FrozenList(list[Any]):
+    """A list that refuses to change; equal to, and as JSON the same as, a plain one."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _read_only
+    append = clear = extend = insert = pop = remove = reverse = sort = _read_only
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (FrozenList, (list(self),))
+
+    def __copy__(self) -> "FrozenList":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "FrozenList":
+        return self
+
+
+EMPTY = FrozenDict()
+
+
+def check_text(text: str, what: str) -> None:
+    """Refuse lone surrogates.
+
+    Raises:
+        InvalidMessage: ``text`` cannot be written as UTF-8.
+    """
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidMessage(
+            f"{what} has a lone surrogate at character {error.start}, which no store can keep: "
+            "decode the text with the right encoding first"
+        ) from None
+
+
+def freeze(value: object, what: str = "metadata", depth: int = 0) -> Any:
+    """Return ``value`` as immutable JSON: dates become ISO 8601 text, tuples lists.
+
+    Raises:
+        InvalidMessage: it holds something JSON has no place for (a set, NaN, an object, a key that
+            is no string, a number beyond 64 bits) or is nested deeper than 50; the text names where.
+    """
+    kind = type(value)
+    if kind is str:
+        check_text(value, what)  # type: ignore[arg-type]
+        return value
+    if value is None or kind is bool or kind is FrozenDict or kind is FrozenList:
+        return value
+    if kind is int:
+        return _checked_int(value, what)  # type: ignore[arg-type]
+    if kind is float:
+        if math.isfinite(value):  # type: ignore[arg-type]
+            return value
+        raise InvalidMessage(f"{what} is {value}, which JSON cannot hold")
+    return _freeze_other(value, what, depth)
+
+
+def _checked_int(value: int, what: str) -> int:
+    if _INT_MIN <= value <= _INT_MAX:
+        return value
+    raise InvalidMessage(f"{what} is a number beyond 64 bits: give it as text")
+
+
+def _freeze_other(value: object, what: str, depth: int) -> Any:
+    if depth >= _MAX_NESTING:
+        raise InvalidMessage(f"{what} is nested deeper than {_MAX_NESTING} levels")
+    if isinstance(value, Mapping):
+        return FrozenDict(
+            {_checked_name(k, what): freeze(v, f"{what}.{k}", depth + 1) for k, v in value.items()}
+        )
+    if isinstance(value, list | tuple):
+        return FrozenList(freeze(v, f"{what}[{i}]", depth + 1) for i, v in enumerate(value))
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    for base in (str, int, float):  # subclasses, such as enums, become the plain value
+        if isinstance(value, base):
+            return freeze(base.__str__(value) if base is str else base(value), what, depth)
+    raise InvalidMessage(f"{what} holds a {type(value).__name__}, which JSON has no place for")
+
+
+def _checked_name(name: object, what: str) -> str:
+    if not isinstance(name, str):
+        raise InvalidMessage(f"{what} has a key of type {type(name).__name__}: keys are text")
+    check_text(name, f"a key of {what}")
+    return str(name)
+
+
+class ToolCallFunction(msgspec.Struct, frozen=True):
+    """What a tool call calls: ``arguments`` is JSON text as the model wrote it, unparsed."""
+
+    name: str
+    arguments: str = "{}"
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """One call that an assistant message asks for; its result is a tool message with the same id."""
+
+    id: str
+    function: ToolCallFunction
+    type: str = "function"
+
+
+class ContentPart(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One part of a content that is more than text."""
+
+    type: Literal["text", "image_url", "file"]
+    text: str | None = None
+    image_url: dict[str, Any] | None = None
+    file: dict[str, Any] | None = None
+
+
+class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file that came with a message, by ``url`` or as base64 ``data``; one of them is needed."""
+
+    kind: Literal["image", "document", "file"]
+    mime_type: str | None = None
+    name: str | None = None
+    url: str | None = None
+    data: str | None = None
+    format: str | None = None
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One utterance.
+
+    Attributes:
+        role: who speaks.
+        content: text, or a tuple of typed parts; may be empty beside tool calls or attachments.
+        attachments: files that came with it.
+        tool_call_id: on a tool message, the call it answers.
+        tool_calls: on an assistant message, the calls it asks for.
+        message_id: given, or made at construction; not unique within a store.
+        timestamp: when it was said, aware UTC; given, or the time of construction.
+        metadata: the caller's JSON, returned exactly as given.
+
+    Any field may be given as the plain JSON that ``to_json`` writes (lists, dicts, ISO 8601 text).
+
+    Raises:
+        InvalidMessage: at construction, naming the field.
+    """
+
+    role: Role
+    content: str | tuple[ContentPart, ...] = ""
+    attachments: tuple[Attachment, ...] | None = None
+    tool_call_id: str | None = None
+    tool_calls: tuple[ToolCall, ...] | None = None
+    message_id: str = ""
+    timestamp: datetime | None = None
+    metadata: dict[str, Any] = EMPTY
+
+    def __post_init__(self) -> None:
+        fix = msgspec.structs.force_setattr
+        if self.role not in ROLES:
+            _refuse_role(self.role)
+        if type(self.content) is str:
+            check_text(self.content, "content")
+        else:
+            fix(self, "content", _content(self.content))
+        if (
+            self.attachments is not None
+            or self.tool_calls is not None
+            or self.tool_call_id is not None
+        ):
+            _check_extras(self)
+        if not self.message_id:
+            fix(self, "message_id", new_message_id())
+        else:
+            _short_text(self.message_id, "message_id")
+        fix(self, "timestamp", _timestamp(self.timestamp))
+        if type(self.metadata) is not FrozenDict:
+            if not isinstance(self.metadata, Mapping):
+                raise InvalidMessage(f"metadata is a {type(self.metadata).__name__}, not a mapping")
+            fix(self, "metadata", freeze(self.metadata) if self.metadata else EMPTY)
+
+    @property
+    def text(self) -> str:
+        """The content as text: its text parts joined by a space."""
+        if isinstance(self.content, str):
+            return self.content
+        return " ".join(part.text for part in self.content if part.text is not None)
+
+    @property
+    def at(self) -> datetime:
+        """The timestamp, which construction has always set."""
+        if self.timestamp is None:  # pragma: no cover - __post_init__ sets it
+            raise InvalidMessage("a message without a timestamp")
+        return self.timestamp
+
+
+def _check_extras(message: Message) -> None:
+    fix = msgspec.structs.force_setattr
+    if message.attachments is not None:
+        fix(message, "attachments", _structs(message.attachments, Attachment, "attachments"))
+        if any(a.url is None and a.data is None for a in message.attachments):
+            raise InvalidMessage("an attachment needs a url or data")
+    if message.tool_calls is not None:
+        fix(message, "tool_calls", _structs(message.tool_calls, ToolCall, "tool_calls"))
+    if message.tool_call_id is not None:
+        _short_text(message.tool_call_id, "tool_call_id")
+
+
+def _refuse_role(role: object) -> NoReturn:
+    shown = repr(role)[:40]
+    raise InvalidMessage(f"role is {shown}: it must be one of user, assistant, system, tool")
+
+
+def _short_text(value: object, what: str) -> None:
+    if not isinstance(value, str):
+        raise InvalidMessage(f"{what} is a {type(value).__name__}, not text")
+    check_text(value, what)
+
+
+def _content(value: object) -> Any:
+    if isinstance(value, str):  # a subclass of str
+        plain = str.__str__(value)
+        check_text(plain, "content")
+        return plain
+    if isinstance(value, list | tuple):
+        return _structs(value, ContentPart, "content")
+    raise InvalidMessage(
+        f"content is a {type(value).__name__}: it must be text or a list of typed parts"
+    )
+
+
+def _structs(value: object, kind: type[Any], what: str) -> Any:
+    """Turn the items into ``kind``, whether given as such or as plain JSON."""
+    if not isinstance(value, list | tuple):
+        raise InvalidMessage(f"{what} is a {type(value).__name__}, not a list")
+    items = (msgspec.to_builtins(x) if isinstance(x, msgspec.Struct) else x for x in value)
+    plain = [freeze(item, f"{what}[{i}]") for i, item in enumerate(items)]
+    try:
+        made: tuple[Any, ...] = msgspec.convert(plain, tuple[kind, ...])  # type: ignore[valid-type]
+    except msgspec.ValidationError as error:
+        raise InvalidMessage(f"{what}: {error}") from None
+    if kind is ContentPart:  # convert thawed the nested maps
+        return tuple(ContentPart(p.type, p.text, freeze(p.image_url), freeze(p.file)) for p in made)
+    return made
+
+
+def _timestamp(value: object) -> datetime:
+    if value is None:
+        return _clock.now()
+    if isinstance(value, datetime):
+        if value.tzinfo is UTC:
+            return value
+        if value.tzinfo is None:
+            raise InvalidMessage("timestamp has no time zone: give it one, such as UTC")
+        return value.astimezone(UTC)
+    if isinstance(value, str):
+        try:
+            parsed = datetime.fromisoformat(value)
+        except ValueError:
+            raise InvalidMessage("timestamp is not an ISO 8601 time") from None
+        return _timestamp(parsed)
+    raise InvalidMessage(f"timestamp is a {type(value).__name__}, not a time")
+
+
+def new_message_id() -> str:
+    """Return ``msg_<Unix milliseconds>_<8 hex>``."""
+    return f"msg_{int(_clock.now().timestamp() * 1000)}_{secrets.token_hex(4)}"
+
+
+# ---- JSON both ways ------------------------------------------------------------------------------
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Message)
+
+
+def encode(message: Message) -> bytes:
+    """Return the message as compact UTF-8 JSON; ``decode(encode(m)) == m``."""
+    return _encoder.encode(message)
+
+
+def decode(data: bytes | str) -> Message:
+    """Read a message back; fields it does not know are ignored.
+
+    Raises:
+        InvalidMessage: the bytes are not a message (the text never quotes them).
+    """
+    try:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidMessage(f"not a message: {type(error).__name__}") from None
+
+
+def to_json(message: Message) -> dict[str, Any]:
+    """Return plain JSON data; ``Message(**to_json(m)) == m``."""
+    plain: dict[str, Any] = msgspec.to_builtins(message)
+    return plain
+
+
+def body(message: Message) -> tuple[object, ...]:
+    """What makes a message the same one when it is sent twice: all but its id and timestamp."""
+    return (
+        message.role,
+        message.content,
+        message.attachments,
+        message.tool_call_id,
+        message.tool_calls,
+        message.metadata,
+    )
+
+
+# ---- units ---------------------------------------------------------------------------------------
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """Messages that live and die together.
+
+    Attributes:
+        positions: indices into the sequence it was made from, ascending; not always adjacent,
+            because parallel calls may be answered in any order.
+        open: a call is not answered yet and no later user message has come.
+    """
+
+    positions: tuple[int, ...]
+    open: bool = False
+
+
+class _Growing:
+    """A unit while its messages are being collected."""
+
+    __slots__ = ("closed", "positions", "waiting")
+
+    def __init__(self, position: int, waiting: Iterable[str]) -> None:
+        self.positions = [position]
+        self.waiting = list(waiting)
+        self.closed = False
+
+
+def units(messages: Sequence[Message]) -> list[Unit]:
+    """Split messages into units, ordered by their first message; every position is in one unit.
+
+    A unit is an assistant message with tool calls and all their results; otherwise one message. A
+    result belongs to the latest earlier call with its id that is still unanswered; one that answers
+    nothing is a unit of its own. A unit is open until every call is answered or a later user message
+    has come; a result that comes after that user message still joins its unit.
+    """
+    grown: list[_Growing] = []
+    asking: list[_Growing] = []  # units with unanswered calls, oldest first
+    for position, message in enumerate(messages):
+        if message.role == "tool" and message.tool_call_id is not None:
+            owner = _asker(asking, message.tool_call_id)
+            if owner is not None:
+                owner.positions.append(position)
+                if not owner.waiting:
+                    asking.remove(owner)
+                continue
+        if message.role == "user":
+            for unit in asking:
+                unit.closed = True
+        calls = message.tool_calls if message.role == "assistant" else None
+        unit = _Growing(position, (call.id for call in calls or ()))
+        grown.append(unit)
+        if unit.waiting:
+            asking.append(unit)
+    return [Unit(tuple(u.positions), bool(u.waiting) and not u.closed) for u in grown]
+
+
+def _asker(asking: list[_Growing], call_id: str) -> _Growing | None:
+    for unit in reversed(asking):
+        if call_id in unit.waiting:
+            unit.waiting.remove(call_id)
+            return unit
+    return None

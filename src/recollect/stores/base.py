@@ -1,0 +1,596 @@
+"""The store contract: what every backend and every wrapper promises.
+
+Public methods check their arguments, fix the time and hash the body of keyed writes, all written
+once here; a backend implements the primitives with a leading underscore, each of them one atomic
+step. ``recollect.testing`` holds the suites that pin every sentence below.
+
+**Order.** Messages are ordered by seq. ``find`` orders by last activity, newest first, or by
+creation, oldest first. **Missing** is None from ``load`` and ``annotate``, False from ``delete`` and
+``release``, an empty page from ``find``. **Expiry.** From ``expires_at`` on, compared with the
+caller's clock, a conversation is missing everywhere: live messages, archive, metadata, owner, leases
+and key records. A later write begins a new generation under the same address; seq goes on counting.
+**Retention.** append, replace and annotate set ``expires_at`` to now + ttl, or to None without a ttl;
+fold, leases and reads leave it. **Reads never write.**
+
+**Keys.** A write with a key that was used before on that conversation returns the first result again
+(``replayed``) when the body is the same, and raises KeyReused when it is not. The body is the kind of
+write, role, content, attachments, tool data and metadata of its messages, and its conversation
+metadata; ids, timestamps and tokens do not count. The record of a key survives fold, replace and
+clear; it ends with the conversation's deadline (without one after seven days) and with delete, whose
+own record alone stays for seven days and holds hashes only. Order of checks: key, lease,
+expect_version, limits.
+
+**Failures.** A write either happened whole or not at all. ``StoreUnavailable`` says that it did not;
+``OutcomeUnknown`` that it may have (only for writes without a key; with one, repeat it).
+"""
+
+import hashlib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypeVar
+
+import msgspec
+
+from recollect.clock import Clock, SystemClock
+from recollect.errors import (
+    InvalidConversationId,
+    InvalidInput,
+    InvalidMessage,
+    KeyReused,
+)
+from recollect.messages import body, decode, encode, freeze
+from recollect.stores.records import (
+    UNLIMITED,
+    CallLimits,
+    Change,
+    Conversation,
+    ConversationId,
+    Damage,
+    Full,
+    Head,
+    Key,
+    Lease,
+    Limits,
+    NewRecord,
+    Order,
+    Page,
+    Record,
+    Row,
+    Search,
+    Slice,
+    Source,
+    StoreInfo,
+    Swept,
+    Totals,
+    Written,
+)
+
+SCHEMA_VERSION = 1
+KEY_RETENTION = timedelta(days=7)
+MAX_PAGE = 1000
+
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+T = TypeVar("T")
+
+_MAX_TTL = timedelta(days=365 * 100)
+_body_encoder = msgspec.json.Encoder(order="sorted")
+
+
+class Store(ABC):
+    """Keeps conversations. Open it with ``async with``; use it from any number of tasks."""
+
+    def __init__(
+        self, *, clock: Clock | None = None, call_limits: CallLimits | None = None
+    ) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.call_limits = call_limits or CallLimits()
+
+    # ---- writes ----------------------------------------------------------------------------------
+
+    async def append(
+        self,
+        conversation: ConversationId,
+        records: Sequence[NewRecord],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        owner: str | None = None,
+        ttl: timedelta | None = None,
+        limits: Limits = UNLIMITED,
+        key: str | None = None,
+        lease: Lease | None = None,
+    ) -> Written | Full:
+        """Add messages after the existing ones; creates the conversation if it is missing.
+
+        All records are stored, adjacent and in order, or none. Costs the same however long the
+        conversation is. ``metadata`` is merged by top-level name (None removes a name); ``owner``
+        None leaves the stored one. An empty list changes metadata, owner and deadline only.
+
+        Returns:
+            Written, or Full when the result would be over ``limits``.
+
+        Raises:
+            InvalidInput: an argument is refused; nothing was stored.
+            KeyReused: see the contract. LeaseLost: ``lease`` is no longer held.
+            StoreError: the store failed.
+        """
+        change = self._change(
+            "append", conversation, records, metadata, owner, ttl, limits, key, lease
+        )
+        return await self._append(change)
+
+    async def replace(
+        self,
+        conversation: ConversationId,
+        records: Sequence[NewRecord],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        owner: str | None = None,
+        ttl: timedelta | None = None,
+        limits: Limits = UNLIMITED,
+        expect_version: int | None = None,
+        archive_as: str | None = None,
+        key: str | None = None,
+        lease: Lease | None = None,
+    ) -> Written | Full:
+        """Make the live messages exactly ``records``, in one step; creates a missing conversation.
+
+        The former ones move to the archive under the label ``archive_as``, or are dropped without
+        one. Metadata is merged, ``created_at`` is kept. ``removed`` counts the former ones.
+        ``expect_version`` 0 asks for a missing conversation.
+
+        Raises:
+            VersionConflict: the version is not ``expect_version``. Otherwise as ``append``.
+        """
+        change = self._change(
+            "replace",
+            conversation,
+            records,
+            metadata,
+            owner,
+            ttl,
+            limits,
+            key,
+            lease,
+            expect_version=expect_version,
+            archive_as=_label(archive_as),
+        )
+        return await self._replace(change)
+
+    async def fold(
+        self,
+        conversation: ConversationId,
+        remove: Sequence[int],
+        insert: Sequence[NewRecord] = (),
+        *,
+        archive_as: str | None = None,
+        limits: Limits = UNLIMITED,
+        key: str | None = None,
+        lease: Lease | None = None,
+    ) -> Written | Full:
+        """Replace the live messages with these seqs by ``insert``, leaving all others untouched.
+
+        The inserted ones take the first seqs of ``remove``, so a summary stands where the messages
+        it covers stood; messages appended meanwhile stay behind it. The removed ones move to the
+        archive under ``archive_as``, or are dropped without it. ``expires_at`` stays.
+
+        Raises:
+            InvalidInput: ``remove`` is empty, has doubles, or is shorter than ``insert``.
+            VersionConflict: one of the seqs is not live. Otherwise as ``append``.
+        """
+        seqs = tuple(sorted(remove))
+        if not seqs or len(set(seqs)) != len(seqs) or len(insert) > len(seqs):
+            raise InvalidInput("fold needs distinct seqs to remove, at least as many as it inserts")
+        change = self._change(
+            "fold",
+            conversation,
+            insert,
+            None,
+            None,
+            None,
+            limits,
+            key,
+            lease,
+            remove=seqs,
+            archive_as=_label(archive_as),
+        )
+        return await self._fold(change)
+
+    async def annotate(
+        self,
+        conversation: ConversationId,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        owner: str | None = None,
+        ttl: timedelta | None = None,
+        expect_version: int | None = None,
+        key: str | None = None,
+    ) -> Head | None:
+        """Merge metadata, set the owner and the deadline of an existing conversation.
+
+        Returns:
+            The new head; None, and nothing is stored, if the conversation is missing.
+        """
+        change = self._change(
+            "annotate",
+            conversation,
+            (),
+            metadata,
+            owner,
+            ttl,
+            UNLIMITED,
+            key,
+            None,
+            expect_version=expect_version,
+        )
+        return await self._annotate(change)
+
+    async def delete(
+        self,
+        conversation: ConversationId,
+        *,
+        expect_version: int | None = None,
+        key: str | None = None,
+        lease: Lease | None = None,
+    ) -> bool:
+        """Remove the conversation with its archive, metadata, leases and key records.
+
+        Returns:
+            Whether it existed (for a known key: whether it existed the first time).
+        """
+        change = self._change(
+            "delete",
+            conversation,
+            (),
+            None,
+            None,
+            None,
+            UNLIMITED,
+            key,
+            lease,
+            expect_version=expect_version,
+        )
+        return await self._delete(change)
+
+    # ---- reads -----------------------------------------------------------------------------------
+
+    async def load(
+        self,
+        conversation: ConversationId,
+        *,
+        last: int | None = None,
+        offset: int = 0,
+        limit: int | None = None,
+        after: int | None = None,
+        source: Source = "live",
+        batch: str | None = None,
+    ) -> Conversation | None:
+        """Read a head and a slice of the messages, both of the same moment; None if missing.
+
+        ``last`` takes the newest; ``offset``/``limit`` count from the oldest; ``after`` takes seqs
+        above it. ``source="archive"`` reads what was moved away, ``batch`` only under that label.
+
+        Raises:
+            InvalidInput: a negative number, or two ways of choosing at once.
+        """
+        part = _slice(last, offset, limit, after, source, batch)
+        return await self._load(_conversation(conversation), part, self.clock.now())
+
+    async def load_many(
+        self, conversations: Sequence[ConversationId], *, last: int | None = None
+    ) -> list[Conversation | None]:
+        """Read several conversations, in the order asked, in one round trip; None for missing."""
+        part = _slice(last, 0, None, None, "live", None)
+        ids = [_conversation(conversation) for conversation in conversations]
+        return await self._load_many(ids, part, self.clock.now())
+
+    async def find(
+        self,
+        namespace: str,
+        *,
+        owner: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        prefix: str | None = None,
+        order: Order = "active",
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """List heads of a namespace, at most ``limit`` (1-1000) a page.
+
+        ``active``: by last activity, newest first; a conversation written during the walk may be
+        met again or missed. ``created``: oldest first; a walk meets each conversation that exists
+        throughout exactly once. ``since``/``until`` (inclusive, aware) compare last activity;
+        ``prefix`` compares the id, character by character: it is no pattern.
+
+        Raises:
+            InvalidInput: a limit out of range, a naive time, or a cursor that is not from here.
+        """
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidInput(f"limit is {limit}: a page holds 1 to {MAX_PAGE} conversations")
+        for name, moment in (("since", since), ("until", until)):
+            if moment is not None and moment.tzinfo is None:
+                raise InvalidInput(f"{name} has no time zone: give it one, such as UTC")
+        search = Search(
+            namespace=_address(namespace, "namespace"),
+            now=self.clock.now(),
+            owner=owner,
+            since=since,
+            until=until,
+            prefix=prefix or None,
+            order=order,
+            cursor=cursor,
+            limit=limit,
+        )
+        return await self._find(search)
+
+    async def measure(self, namespace: str, *, owner: str | None = None) -> Totals:
+        """Sum up a namespace, or one owner's part of it; walks all its conversations."""
+        return await self._measure(_address(namespace, "namespace"), owner, self.clock.now())
+
+    # ---- leases ----------------------------------------------------------------------------------
+
+    async def lease(
+        self, conversation: ConversationId, *, holder: str, ttl: timedelta
+    ) -> Lease | None:
+        """Take the lease of a conversation, or renew it when ``holder`` has it.
+
+        A new lease gets the next fence; a renewed one keeps its fence and lives ``ttl`` from now.
+
+        Returns:
+            None while another holder's lease lives, and for a missing conversation.
+        """
+        return await self._lease(
+            _conversation(conversation), _address(holder, "holder"), _ttl(ttl), self.clock.now()
+        )
+
+    async def release(self, lease: Lease) -> bool:
+        """Give a lease back; False if it was not held any more."""
+        return await self._release(lease, self.clock.now())
+
+    # ---- upkeep ----------------------------------------------------------------------------------
+
+    async def sweep(self, *, limit: int = 1000) -> Swept:
+        """Remove for good what is invisible: expired conversations, cut rows, old key records.
+
+        Each call removes about ``limit`` rows at most, so that it delays no writer for long.
+        """
+        return await self._sweep(self.clock.now(), limit)
+
+    @abstractmethod
+    async def ping(self) -> StoreInfo:
+        """Prove that the store answers, by a read that touches the medium.
+
+        Raises:
+            StoreError: it does not.
+        """
+
+    @abstractmethod
+    async def open(self) -> Self:
+        """Connect and create or check the schema; done by ``async with``. Opening twice is fine.
+
+        Raises:
+            SchemaTooNew: a newer Recollect wrote here. StoreUnavailable, StoreCorrupt.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish what was acknowledged, then let go of everything we opened. Idempotent.
+
+        Later use raises StoreClosed.
+        """
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # ---- primitives: one atomic step each --------------------------------------------------------
+
+    @abstractmethod
+    async def _append(self, change: Change) -> Written | Full: ...
+
+    @abstractmethod
+    async def _replace(self, change: Change) -> Written | Full: ...
+
+    @abstractmethod
+    async def _fold(self, change: Change) -> Written | Full: ...
+
+    @abstractmethod
+    async def _annotate(self, change: Change) -> Head | None: ...
+
+    @abstractmethod
+    async def _delete(self, change: Change) -> bool: ...
+
+    @abstractmethod
+    async def _load(
+        self, conversation: ConversationId, part: Slice, now: datetime
+    ) -> Conversation | None: ...
+
+    @abstractmethod
+    async def _load_many(
+        self, conversations: Sequence[ConversationId], part: Slice, now: datetime
+    ) -> list[Conversation | None]: ...
+
+    @abstractmethod
+    async def _find(self, search: Search) -> Page: ...
+
+    @abstractmethod
+    async def _measure(self, namespace: str, owner: str | None, now: datetime) -> Totals: ...
+
+    @abstractmethod
+    async def _lease(
+        self, conversation: ConversationId, holder: str, ttl: timedelta, now: datetime
+    ) -> Lease | None: ...
+
+    @abstractmethod
+    async def _release(self, lease: Lease, now: datetime) -> bool: ...
+
+    @abstractmethod
+    async def _sweep(self, now: datetime, limit: int) -> Swept: ...
+
+    # ---- checking --------------------------------------------------------------------------------
+
+    def _change(
+        self,
+        kind: str,
+        conversation: ConversationId,
+        records: Sequence[NewRecord],
+        metadata: Mapping[str, Any] | None,
+        owner: str | None,
+        ttl: timedelta | None,
+        limits: Limits,
+        key: str | None,
+        lease: Lease | None,
+        *,
+        expect_version: int | None = None,
+        remove: tuple[int, ...] = (),
+        archive_as: str | None = None,
+    ) -> Change:
+        texts = _metadata_texts(metadata) if metadata else {}
+        return Change(
+            conversation=_conversation(conversation),
+            now=self.clock.now(),
+            rows=self._rows(records),
+            metadata=texts,
+            owner=owner if owner is None else _address(owner, "owner"),
+            ttl=ttl if ttl is None else _ttl(ttl),
+            limits=limits,
+            key=None if key is None else _key(key, kind, records, texts, remove),
+            lease=lease,
+            expect_version=expect_version,
+            remove=remove,
+            archive_as=archive_as,
+        )
+
+    def _rows(self, records: Sequence[NewRecord]) -> tuple[Row, ...]:
+        limits = self.call_limits
+        if len(records) > limits.call_messages:
+            raise InvalidMessage(
+                f"{len(records)} messages in one call: at most {limits.call_messages} are allowed"
+            )
+        rows = []
+        total = 0
+        for position, record in enumerate(records):
+            data = encode(record.message)
+            size = len(data)
+            if size > limits.message_bytes:
+                raise InvalidMessage(
+                    f"message[{position}] has {size:,} bytes: at most {limits.message_bytes:,} "
+                    "are allowed"
+                )
+            total += size
+            rows.append(Row(record.message, record.tokens, data))
+        if total > limits.call_bytes:
+            raise InvalidMessage(
+                f"{total:,} bytes in one call: at most {limits.call_bytes:,} are allowed"
+            )
+        return tuple(rows)
+
+
+def _conversation(conversation: ConversationId) -> ConversationId:
+    namespace, name = conversation
+    _address(namespace, "namespace")
+    _address(name, "conversation id")
+    return conversation
+
+
+def _address(text: str, what: str) -> str:
+    """Refuse what no backend could keep as an address."""
+    if not isinstance(text, str):
+        _refuse_address(what, f"is a {type(text).__name__}, not text")
+    if not text:
+        _refuse_address(what, "is empty")
+    if len(text) > 512:
+        _refuse_address(what, f"has {len(text)} characters: at most 512 are allowed")
+    bad = _UNUSABLE.search(text)
+    if bad:
+        kind = "lone surrogate" if "\ud800" <= bad.group() <= "\udfff" else "control character"
+        _refuse_address(what, f"has a {kind} (U+{ord(bad.group()):04X}) at {bad.start()}")
+    return text
+
+
+def _refuse_address(what: str, why: str) -> NoReturn:
+    raise InvalidConversationId(f"the {what} {why}")
+
+
+def _label(archive_as: str | None) -> str | None:
+    if archive_as is not None and (not archive_as or len(archive_as) > 1024):
+        raise InvalidInput("an archive label has 1 to 1024 characters")
+    return archive_as
+
+
+def _ttl(ttl: timedelta) -> timedelta:
+    if not timedelta(0) < ttl <= _MAX_TTL:
+        raise InvalidInput("a ttl is longer than nothing and shorter than a hundred years")
+    return ttl
+
+
+def _metadata_texts(metadata: Mapping[str, Any]) -> dict[str, str | None]:
+    frozen = freeze(metadata)
+    return {
+        name: None if value is None else _body_encoder.encode(value).decode()
+        for name, value in frozen.items()
+    }
+
+
+def _key(
+    name: str,
+    kind: str,
+    records: Sequence[NewRecord],
+    metadata: Mapping[str, str | None],
+    remove: tuple[int, ...],
+) -> Key:
+    bodies = [body(record.message) for record in records]
+    text = _body_encoder.encode((kind, bodies, metadata, remove))
+    return Key(_address(name, "idempotency key"), hashlib.sha256(text).digest())
+
+
+def _slice(
+    last: int | None,
+    offset: int,
+    limit: int | None,
+    after: int | None,
+    source: Source,
+    batch: str | None,
+) -> Slice:
+    if (last is not None) + (after is not None) + (offset != 0) > 1:
+        raise InvalidInput("choose by last, by offset, or by after: not by two at once")
+    if last is not None and limit is not None:
+        raise InvalidInput("choose by last or by limit, not by both")
+    for name, number in (("last", last), ("offset", offset), ("limit", limit), ("after", after)):
+        if number is not None and number < 0:
+            raise InvalidInput(f"{name} is {number}: it cannot be negative")
+    return Slice(last=last, offset=offset, limit=limit, after=after, source=source, batch=batch)
+
+
+# ---- for backends --------------------------------------------------------------------------------
+
+
+def known_result(data: bytes, body_hash: bytes, key: Key, kind: type[T]) -> T:
+    """Return the recorded first result of a key, or raise KeyReused for another body."""
+    if body_hash != key.body_hash:
+        raise KeyReused(key.name)
+    return msgspec.json.decode(data, type=kind)
+
+
+def decode_rows(
+    rows: Sequence[tuple[int, int, datetime, bytes, str | None]],
+) -> tuple[tuple[Record, ...], tuple[Damage, ...]]:
+    """Decode (seq, tokens, stored_at, data, batch) rows; the unreadable ones become damages."""
+    records: list[Record] = []
+    damaged: list[Damage] = []
+    for seq, tokens, stored_at, data, batch in rows:
+        try:
+            records.append(Record(seq, tokens, stored_at, decode(data), batch))
+        except InvalidMessage as error:
+            damaged.append(Damage(seq, str(error)))
+    return tuple(records), tuple(damaged)
