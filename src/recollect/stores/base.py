@@ -8,7 +8,7 @@ step. ``recollect.testing`` holds the suites that pin every sentence below.
 creation, oldest first. **Missing** is None from ``load`` and ``annotate``, False from ``delete`` and
 ``release``, an empty page from ``find``. **Expiry.** From ``expires_at`` on, compared with the
 caller's clock, a conversation is missing everywhere: live messages, archive, metadata, owner, leases
-and key records. A later write begins a new generation under the same address; seq goes on counting.
+and key records. A later write begins a new generation under the same address, its seq starting at 1.
 **Retention.** append, replace and annotate set ``expires_at`` to now + ttl, or to None without a ttl;
 fold, leases and reads leave it. **Reads never write.**
 
@@ -16,9 +16,11 @@ fold, leases and reads leave it. **Reads never write.**
 (``replayed``) when the body is the same, and raises KeyReused when it is not. The body is the kind of
 write, role, content, attachments, tool data and metadata of its messages, and its conversation
 metadata; ids, timestamps and tokens do not count. The record of a key survives fold, replace and
-clear; it ends with the conversation's deadline (without one after seven days) and with delete, whose
-own record alone stays for seven days and holds hashes only. Order of checks: key, lease,
-expect_version, limits.
+clear. It lives until the deadline the conversation had right after that write (seven days without
+one), and ends earlier when the conversation expires or is deleted; later writes trim it. The record
+of a keyed delete itself stays for seven days and holds hashes only: while it lives, the same delete
+changes nothing, even if the conversation exists again. Order of checks: key, lease, expect_version,
+limits.
 
 **Failures.** A write either happened whole or not at all. ``StoreUnavailable`` says that it did not;
 ``OutcomeUnknown`` that it may have (only for writes without a key; with one, repeat it).

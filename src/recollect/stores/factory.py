@@ -1,0 +1,51 @@
+"""From a URL to a store; the only importer of a backend, and of one at a time."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from recollect.clock import Clock
+from recollect.errors import ConfigError, closest
+from recollect.stores.base import Store
+from recollect.stores.records import CallLimits
+
+_COMING = {"redis", "rediss", "unix", "postgres", "postgresql"}
+_KNOWN = "sqlite:///FILE (relative to the project), sqlite:////ABSOLUTE/FILE, memory://"
+
+
+def make_store(
+    url: str,
+    *,
+    folder: Path,
+    clock: Clock | None = None,
+    call_limits: CallLimits | None = None,
+) -> Store:
+    """Return the unopened store that ``url`` names; relative files are taken below ``folder``.
+
+    Raises:
+        ConfigError: the URL names no store of this version. It is quoted without its password.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "memory":
+        from recollect.stores.in_memory import InMemoryStore
+
+        return InMemoryStore(clock=clock, call_limits=call_limits)
+    if parts.scheme == "sqlite":
+        from recollect.stores.sqlite import SqliteStore
+
+        return SqliteStore(_file(url, folder), clock=clock, call_limits=call_limits)
+    if parts.scheme in _COMING:
+        raise ConfigError(
+            f"the store {parts.scheme}:// is not in this version. Known stores: {_KNOWN}"
+        )
+    raise ConfigError(
+        f"no store has the scheme {parts.scheme[:40]!r}. Known stores: {_KNOWN}."
+        + closest(parts.scheme, ("sqlite", "memory"))
+    )
+
+
+def _file(url: str, folder: Path) -> Path:
+    path = unquote(url.removeprefix("sqlite:").removeprefix("//").partition("?")[0])
+    name = path.removeprefix("/")
+    if not name or path == url:
+        raise ConfigError(f"{url[:80]!r} names no file. Write {_KNOWN}")
+    return folder / name
