@@ -198,8 +198,9 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         fix = msgspec.structs.force_setattr
-        if self.role not in ROLES:
-            _refuse_role(self.role)
+        role: object = self.role
+        if type(role) is not str or role not in ROLES:
+            fix(self, "role", _role(role))
         if type(self.content) is str:
             check_text(self.content, "content")
         else:
@@ -247,9 +248,11 @@ def _check_extras(message: Message) -> None:
         _short_text(message.tool_call_id, "tool_call_id")
 
 
-def _refuse_role(role: object) -> NoReturn:
-    shown = repr(role)[:40]
-    raise InvalidMessage(f"role is {shown}: it must be one of user, assistant, system, tool")
+def _role(role: object) -> str:
+    plain = str.__str__(role) if isinstance(role, str) else ""  # an enum of texts will do
+    if plain in ROLES:
+        return plain
+    raise InvalidMessage(f"role is {role!r:.40}: it must be one of user, assistant, system, tool")
 
 
 def _short_text(value: object, what: str) -> None:
@@ -333,7 +336,7 @@ def decode(data: bytes | str) -> Message:
 
 def to_json(message: Message) -> dict[str, Any]:
     """Return plain JSON data; ``Message(**to_json(m)) == m``."""
-    plain: dict[str, Any] = msgspec.to_builtins(message)
+    plain: dict[str, Any] = msgspec.json.decode(_encoder.encode(message))  # lists, no tuples
     return plain
 
 

@@ -258,6 +258,14 @@ class Store(ABC):
 
     # ---- reads -----------------------------------------------------------------------------------
 
+    async def recall(self, conversation: ConversationId, key: str) -> Written | None:
+        """Return what an append, replace or fold with this key did; None if the key is not known.
+
+        Lets a caller that has to plan before it writes find out first that it already did.
+        """
+        name = _address(key, "idempotency key")
+        return await self._recall(_conversation(conversation), name, self.clock.now())
+
     async def load(
         self,
         conversation: ConversationId,
@@ -413,6 +421,11 @@ class Store(ABC):
     async def _delete(self, change: Change) -> bool: ...
 
     @abstractmethod
+    async def _recall(
+        self, conversation: ConversationId, key: str, now: datetime
+    ) -> Written | None: ...
+
+    @abstractmethod
     async def _load(
         self, conversation: ConversationId, part: Slice, now: datetime
     ) -> Conversation | None: ...
@@ -466,7 +479,7 @@ class Store(ABC):
             owner=owner if owner is None else _address(owner, "owner"),
             ttl=ttl if ttl is None else _ttl(ttl),
             limits=limits,
-            key=None if key is None else _key(key, kind, records, texts, remove),
+            key=None if key is None else _key(key, kind, records, texts),
             lease=lease,
             expect_version=expect_version,
             remove=remove,
@@ -549,10 +562,9 @@ def _key(
     kind: str,
     records: Sequence[NewRecord],
     metadata: Mapping[str, str | None],
-    remove: tuple[int, ...],
 ) -> Key:
     bodies = [body(record.message) for record in records]
-    text = _body_encoder.encode((kind, bodies, metadata, remove))
+    text = _body_encoder.encode((kind, bodies, metadata))
     return Key(_address(name, "idempotency key"), hashlib.sha256(text).digest())
 
 

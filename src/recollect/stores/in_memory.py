@@ -273,6 +273,17 @@ class InMemoryStore(Store):
     # ---- reads -----------------------------------------------------------------------------------
 
     @override
+    async def _recall(
+        self, conversation: ConversationId, key: str, now: datetime
+    ) -> Written | None:
+        with self._lock:
+            kept = self._living(conversation, now)
+            known = kept.keys.get(key) if kept else None
+            if known is None or known.expires_at <= now or not isinstance(known.result, Written):
+                return None
+            return msgspec.structs.replace(known.result, replayed=True)
+
+    @override
     async def _load(
         self, conversation: ConversationId, part: Slice, now: datetime
     ) -> Conversation | None:
