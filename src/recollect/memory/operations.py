@@ -1,0 +1,144 @@
+"""The eight operations by name: their settings, and the one way in for tasks, the CLI and the API."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from recollect.errors import InvalidInput, InvalidOperation, closest
+from recollect.memory.resource import STRATEGIES_REFUSED, Section, Strategy
+
+Operation = Literal["read", "write", "append", "delete", "flush", "health", "clear", "stats"]
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+
+READ_CAP = 1000
+_LATER = "comes in a later version"
+
+
+def _none_for_zero(value: object) -> object:
+    return None if value == 0 and not isinstance(value, bool) else value
+
+
+def _known_strategy(value: object) -> object:
+    if isinstance(value, str) and value in STRATEGIES_REFUSED:
+        raise ValueError(f"the strategy {value!r} {STRATEGIES_REFUSED[value]}")
+    return value
+
+
+class ReadConfig(Section):
+    """Which messages a read returns.
+
+    Attributes:
+        limit: at most this many (1-1000); absent or 0: all, but no more than the newest 1000.
+        offset: skip this many of the oldest.
+        last: the newest ones instead, in place of limit and offset.
+        source: ``live``, or ``archive`` for what a flush, write or clear moved away.
+        batch: in the archive, only what was moved under this label.
+    """
+
+    refused = {"pattern": _LATER, "include_metadata": "is not needed: metadata are always there"}
+
+    limit: Annotated[
+        Annotated[int, Field(ge=1, le=READ_CAP)] | None, BeforeValidator(_none_for_zero)
+    ] = None
+    offset: int = Field(0, ge=0)
+    last: int | None = Field(None, ge=1, le=READ_CAP)
+    source: Literal["live", "archive"] = "live"
+    batch: str | None = None
+
+
+class FlushConfig(Section):
+    """How a flush is done.
+
+    Attributes:
+        dry_run: report what would go, change nothing.
+        force: flush even below the threshold.
+        threshold: instead of the resource's, 0-1.
+        strategy: instead of the resource's.
+    """
+
+    refused = {"max_keys": _LATER}
+
+    dry_run: bool = False
+    force: bool = False
+    threshold: float | None = Field(None, gt=0, le=1)
+    strategy: Annotated[Strategy, BeforeValidator(_known_strategy)] | None = None
+
+
+class ClearConfig(Section):
+    """``confirm`` must be true; ``backup`` keeps a copy in the archive."""
+
+    refused = {"pattern": _LATER}
+
+    confirm: bool = False
+    backup: bool = False
+
+
+class HealthConfig(Section):
+    """``include_stats`` adds totals over all keys; ``check_connectivity`` false asks no store."""
+
+    include_stats: bool = False
+    check_connectivity: bool = True
+
+
+class StatsConfig(Section):
+    """``include_content`` adds the newest 100 messages; ``group_by: role`` counts by role."""
+
+    include_content: bool = False
+    group_by: Literal["role"] | None = None
+
+
+CONFIGS: Mapping[str, type[Section]] = {
+    "read": ReadConfig,
+    "flush": FlushConfig,
+    "clear": ClearConfig,
+    "health": HealthConfig,
+    "stats": StatsConfig,
+}
+
+
+def checked_operation(name: object) -> Operation:
+    """Return the operation of this name.
+
+    Raises:
+        InvalidOperation: there is none; the text lists the eight.
+    """
+    for operation in OPERATIONS:
+        if name == operation:
+            return operation
+    raise InvalidOperation(
+        f"unknown memory operation {str(name)[:40]!r}: it must be one of "
+        f"{', '.join(OPERATIONS)}.{closest(str(name), OPERATIONS)}",
+        supported_operations=list(OPERATIONS),
+    )
+
+
+def checked_config(operation: Operation, settings: Mapping[str, Any] | None) -> Section | None:
+    """Return the settings of an operation, checked; None for operations that have none.
+
+    Raises:
+        InvalidInput: a setting is unknown or wrong.
+    """
+    model = CONFIGS.get(operation)
+    if model is None:
+        return None
+    try:
+        return model.model_validate(dict(settings or {}))
+    except ValidationError as error:
+        raise InvalidInput(f"{operation}_config: {_problems(error, model)}") from None
+
+
+def _problems(error: ValidationError, model: type[Section]) -> str:
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        field = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            reason = model.refused.get(field)
+            lines.append(
+                f"{field} {reason}"
+                if reason
+                else f"unknown field {field!r}.{closest(field, model.model_fields)}"
+            )
+        else:
+            lines.append(f"{field}: {problem['msg'].removeprefix('Value error, ')}")
+    return "; ".join(lines)

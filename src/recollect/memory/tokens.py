@@ -1,0 +1,217 @@
+"""How many tokens a text has, and how that number was obtained; never over the network.
+
+Exact for the encodings of OpenAI's models in use: tiktoken is the engine, the ranks are package data
+(``ranks/``). Everybody else's tokenizers are secret or large, so their counts are estimates and say so.
+"""
+
+import base64
+import gzip
+import hashlib
+import re
+import threading
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from recollect.errors import ConfigError, MissingExtra
+from recollect.messages import Message
+
+if TYPE_CHECKING:
+    from tiktoken import Encoding
+
+MESSAGE_OVERHEAD_TOKENS: Final = 4
+"""What a message costs beside its content: 3 that frame it and 1 for the role.
+
+Source: OpenAI cookbook, "How to count tokens with tiktoken", ``num_tokens_from_messages``.
+"""
+
+MEDIA_TOKENS: Final = 85
+"""What an image, file or attachment is taken to cost, whatever its size.
+
+An estimate: OpenAI's price of a low-detail image (guide "Images and vision"). The real price depends on
+pixels and pages, which are not known here.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """A way to count tokens.
+
+    Attributes:
+        method: how the numbers are obtained: ``tiktoken:<encoding>`` is exact, ``estimate:...`` is not.
+        count: the tokens of a text; 0 for the empty text. Safe to call from any thread. The first
+            exact count of a process loads the ranks (0.2-0.4 s).
+    """
+
+    method: str
+    count: Callable[[str], int]
+
+
+def counter_for(provider: str | None = None, model: str | None = None) -> Counter:
+    """Return the best counter there is for a model.
+
+    Exact where tiktoken's own tables name an encoding we ship; unknown models of OpenAI count as
+    ``o200k_base``; without a model ``cl100k_base`` counts, which is never far below the newer one.
+    ``model`` may also be the name of an encoding. All other vendors, and OpenAI's models before 2022,
+    are estimated.
+
+    Args:
+        provider: ``openai``, ``azure`` and ``tiktoken`` mean OpenAI's encodings; None decides by model.
+        model: any spelling of case.
+
+    Raises:
+        MissingExtra: tiktoken is needed and not installed.
+    """
+    vendor = (provider or "").strip().lower()
+    name = (model or "").strip().lower()
+    if vendor not in _OPENAI_VENDORS or (not vendor and name and not _OPENAI_MODEL.match(name)):
+        return _ESTIMATE
+    encoding = _encoding_of(name)
+    if encoding not in _SPECS:
+        return _ESTIMATE
+    return Counter(method=f"tiktoken:{encoding}", count=partial(_count, encoding))
+
+
+def message_tokens(counter: Counter, message: Message) -> int:
+    """Return the encoded length of a message's content and tool data.
+
+    That is its text exactly as stored, the names and arguments of its tool calls, and
+    ``MEDIA_TOKENS`` for each part or attachment that is not text. What the message itself costs
+    (``MESSAGE_OVERHEAD_TOKENS``) is not in it.
+    """
+    tokens = counter.count(message.text)
+    if not isinstance(message.content, str):
+        tokens += MEDIA_TOKENS * sum(part.type != "text" for part in message.content)
+    for call in message.tool_calls or ():
+        tokens += counter.count(call.function.name) + counter.count(call.function.arguments)
+    return tokens + MEDIA_TOKENS * len(message.attachments or ())
+
+
+# ---- estimates -----------------------------------------------------------------------------------
+
+
+def _estimated(text: str) -> int:
+    """A token for each 4 bytes begun: about right for English, too few for CJK and code."""
+    return (len(text.encode(errors="surrogatepass")) + 3) // 4
+
+
+_ESTIMATE: Final = Counter(method="estimate:utf8_bytes/4", count=_estimated)
+
+# ---- which encoding ------------------------------------------------------------------------------
+
+_OPENAI_VENDORS: Final = frozenset({"", "openai", "azure", "tiktoken"})
+_OPENAI_MODEL: Final = re.compile(
+    r"(ft:)?(chat)?gpt-|o\d|text-embedding-|(ft:)?(davinci|babbage)-002|(cl100k|o200k)_base"
+)
+
+
+def _encoding_of(model: str) -> str:
+    try:
+        from tiktoken.model import encoding_name_for_model  # noqa: PLC0415 - an optional extra
+    except ImportError:
+        raise MissingExtra("counting tokens exactly", "workflows") from None
+    if not model:
+        return "cl100k_base"
+    if model in _SPECS:
+        return model
+    try:
+        name = encoding_name_for_model(model)
+    except KeyError:
+        return "o200k_base"
+    return "o200k_base" if name == "o200k_harmony" else name  # differs in special tokens only
+
+
+# ---- exact counts --------------------------------------------------------------------------------
+
+
+class _Spec(NamedTuple):
+    """What makes an encoding, as in ``tiktoken_ext.openai_public``, whose functions download."""
+
+    sha256: str
+    pattern: str
+    end_of_text: int
+
+
+_SPECS: Final = {
+    "cl100k_base": _Spec(
+        "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
+        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
+        r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
+        100257,
+    ),
+    "o200k_base": _Spec(
+        "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+        r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        199999,
+    ),
+}
+_loaded: dict[str, "Encoding"] = {}
+_loading = threading.Lock()
+
+# tiktoken's regex engine keeps a state for each blank of a run and panics at a million of them.
+_LONG_RUN_CHARACTERS: Final = 100_000
+_BLANK: Final = r"[\t\x0b\x0c \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+_LONG_RUN: Final = re.compile(rf"(?<!{_BLANK}){_BLANK}{{{_LONG_RUN_CHARACTERS},}}+(?![\r\n])")
+
+
+def _count(name: str, text: str) -> int:
+    encoding = _loaded.get(name) or _load(name)
+    if len(text) < _LONG_RUN_CHARACTERS:
+        return len(encoding.encode_ordinary(text))  # special tokens in it are the user's plain text
+    return _count_long(encoding, text)
+
+
+def _count_long(encoding: "Encoding", text: str) -> int:
+    """Count around the long runs of blanks; each is one piece to the encoding, up to the next word.
+
+    Exact: both patterns end a piece where such a run begins and leave its last blank to the word. (At
+    the end of a text cl100k_base takes line breaks and the blanks after them together, but has no
+    token that joins the two.)
+    """
+    tokens = start = 0
+    for run in _LONG_RUN.finditer(text):
+        stop = run.end() if run.end() == len(text) else run.end() - 1
+        tokens += len(encoding.encode_ordinary(text[start : run.start()]))
+        tokens += len(encoding._encode_single_piece(text[run.start() : stop]))
+        start = stop
+    return tokens + len(encoding.encode_ordinary(text[start:]))
+
+
+def _load(name: str) -> "Encoding":
+    """Return the encoding, built once for the process."""
+    with _loading:
+        if name not in _loaded:
+            try:
+                from tiktoken import Encoding  # noqa: PLC0415 - an optional extra
+            except ImportError:
+                raise MissingExtra("counting tokens exactly", "workflows") from None
+            spec = _SPECS[name]
+            _loaded[name] = Encoding(
+                name,
+                pat_str=spec.pattern,
+                mergeable_ranks=_ranks(name, spec.sha256),
+                special_tokens={"<|endoftext|>": spec.end_of_text},
+            )
+        return _loaded[name]
+
+
+def _ranks(name: str, sha256: str) -> dict[bytes, int]:
+    file = files("recollect.memory").joinpath("ranks", f"{name}.tiktoken.gz")
+    try:
+        data = gzip.decompress(file.read_bytes())
+    except (OSError, EOFError, zlib.error):  # missing, unreadable or cut off
+        data = b""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ConfigError(
+            "the ranks that tokens are counted with are missing or damaged: reinstall recollect",
+            file=str(file),
+        )
+    pairs = (line.split() for line in data.splitlines())
+    return {base64.b64decode(token): int(rank) for token, rank in pairs}
