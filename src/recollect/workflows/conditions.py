@@ -1,0 +1,68 @@
+"""Conditions of tasks: a template, or a CEL expression when there are no braces. Home of CEL."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from recollect.errors import MissingExtra, TemplateError, TemplateSyntaxError
+from recollect.templates import is_template, render_text
+
+MAX_CHARACTERS = 4000
+_FALSE_TEXTS = frozenset({"", "false", "0", "no", "off", "<no value>"})
+
+
+def holds(condition: str, scope: Mapping[str, Any], now: datetime) -> bool:
+    """Tell whether a condition is true in a scope.
+
+    Raises:
+        TemplateError: it cannot be evaluated.
+    """
+    if is_template(condition):
+        return render_text(condition, scope, now=now).strip().lower() not in _FALSE_TEXTS
+    value = _evaluate(condition, dict(scope))
+    if not isinstance(value, bool):
+        raise TemplateError(
+            f"the condition gives a {type(value).__name__}, not true or false: compare it with "
+            "something"
+        )
+    return value
+
+
+def check(condition: str) -> None:
+    """Refuse, at load, a condition that cannot be read.
+
+    Raises:
+        TemplateSyntaxError: and says why.
+    """
+    if is_template(condition):
+        return
+    if len(condition) > MAX_CHARACTERS:
+        raise TemplateSyntaxError(f"the condition is longer than {MAX_CHARACTERS} characters")
+    cel = _cel()
+    try:
+        cel.compile(condition)
+    except ValueError as error:
+        raise TemplateSyntaxError(f"the condition is no CEL expression: {_first(error)}") from None
+
+
+def _evaluate(condition: str, scope: dict[str, Any]) -> Any:
+    cel = _cel()
+    try:
+        return cel.evaluate(condition, scope)
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise TemplateError(
+            f"the condition cannot be evaluated ({type(error).__name__}): use has(...) for values "
+            'that may be missing, and tasks["my-task"] for ids with hyphens'
+        ) from None
+
+
+def _first(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else "syntax error"
+
+
+def _cel() -> Any:
+    try:
+        import cel  # noqa: PLC0415 - half a second that only conditions need
+    except ImportError:
+        raise MissingExtra("a CEL condition", "workflows") from None
+    return cel
