@@ -1,0 +1,109 @@
+"""``recollect run``: run a workflow, durably, in this process."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recollect.cli.options import AsJson, InputFile, Inputs, ProjectFolder, load, read_inputs
+from recollect.cli.output import RunProgress, on_terminal, print_json, print_run, say
+from recollect.errors import ConfigError, closest
+
+if TYPE_CHECKING:
+    from recollect.project.app import RunResult
+    from recollect.project.loading import Project
+    from recollect.workflows.workflow import Workflow
+
+
+def run(
+    where: Annotated[
+        Path, typer.Argument(metavar="FILE_OR_FOLDER", help="A workflow file, or a project folder.")
+    ],
+    inputs: Inputs = None,
+    input_file: InputFile = None,
+    workflow: Annotated[
+        str | None,
+        typer.Option("--workflow", "-w", metavar="ID", help="Which one of the folder's."),
+    ] = None,
+    mock_model: Annotated[
+        bool, typer.Option("--mock-model", help="Answer with the offline model; needs no key.")
+    ] = False,
+    project: ProjectFolder = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run a workflow to its end.
+
+    Runs of processes that died are finished first. Exit code 1 says that the run failed.
+    """
+    loaded, chosen = _choose(where, workflow, project)
+    given = read_inputs(inputs, input_file)
+    watched = on_terminal() or not as_json
+    if not as_json:
+        for note in loaded.notes:
+            say(f"note: {note}")
+    result = asyncio.run(_run(loaded, chosen, given, mock_model, watched))
+    shown = result.as_json()
+    print_json(shown) if as_json else print_run(shown)
+    return 0 if result.status == "completed" else 1
+
+
+async def _run(
+    loaded: "Project", chosen: "Workflow", given: dict[str, object], mock: bool, watched: bool
+) -> "RunResult":
+    from recollect.project.app import open_app
+    from recollect.telemetry import Telemetry
+
+    telemetry = Telemetry()
+    if watched:
+        telemetry.listen(RunProgress())
+    async with open_app(loaded, mock_model=mock, telemetry=telemetry) as app:
+        return await app.run(chosen, given, on_found=say_found)
+
+
+def say_found(run_id: str) -> None:
+    """Tell that a dead process's run is being finished."""
+    say(f"finishing run {run_id}, whose process died")
+
+
+def _choose(where: Path, workflow: str | None, folder: Path | None) -> "tuple[Project, Workflow]":
+    """Return the project and the workflow that the arguments mean.
+
+    Raises:
+        ConfigError: there is no such file, or the folder leaves a choice.
+    """
+    from recollect.project.loading import add_workflow_file
+
+    if not where.exists():
+        raise ConfigError(f"there is no file or folder {str(where)!r}")
+    if where.is_dir():
+        project = load(folder or where)
+        return project, _only(project, workflow, where)
+    project = load(folder, where)
+    if where.resolve() == (project.file and project.file.resolve()):
+        return project, _only(project, workflow, where)
+    loaded = add_workflow_file(project, where)
+    if not loaded.workflow.tasks and project.agents:
+        from recollect.agents.reference import NOT_YET
+
+        raise ConfigError(NOT_YET, file=where)
+    return project, loaded.workflow
+
+
+def _only(project: "Project", workflow: str | None, where: Path) -> "Workflow":
+    known = sorted(project.workflows)
+    if workflow is not None:
+        if workflow not in project.workflows:
+            raise ConfigError(
+                f"the project has no workflow {workflow!r}. It has: {', '.join(known) or 'none'}."
+                + closest(workflow, known)
+            )
+        return project.workflows[workflow].workflow
+    if len(known) == 1:
+        return project.workflows[known[0]].workflow
+    if not known:
+        raise ConfigError(
+            f"{where} has no workflow: put one into workflow.yaml or workflows/, list it under "
+            "workflows: in recollect.yaml, or name a file"
+        )
+    raise ConfigError(f"{where} has several workflows: choose with --workflow: {', '.join(known)}")

@@ -1,0 +1,5 @@
+"""From a folder of YAML to a ready ``App``; the only home of the YAML library; the composition root.
+
+``yaml_file`` and ``repair`` know text, ``definition`` the project file, ``loading`` finds and checks all
+files of a project, ``app`` puts stores, memories, models and the engine together.
+"""

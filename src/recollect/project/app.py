@@ -1,0 +1,324 @@
+"""A project ready to be used: its store open, its memories, its runs. The composition root."""
+
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from recollect.clock import Clock, SystemClock
+from recollect.errors import ConfigError, RunError, StoreUnavailable, error_json
+from recollect.memory import keys
+from recollect.memory.privacy import Redactor, merged
+from recollect.memory.registry import Memories, Request
+from recollect.project.loading import Project
+from recollect.stores.factory import make_store
+from recollect.stores.in_memory import InMemoryStore
+from recollect.telemetry import Telemetry
+from recollect.workflows.runs import RunEnd, RunRecord, RunTable, Steps, new_run_id
+
+if TYPE_CHECKING:  # models, workflows and dbos are heavy: reading a memory needs none of them
+    from recollect.agents.models import Model, ModelSettings
+    from recollect.workflows.engine import Engine
+    from recollect.workflows.runtime import Runtime
+    from recollect.workflows.workflow import Workflow
+
+Json = dict[str, Any]
+Found = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class RunResult:
+    """How a run ended: ``status`` is completed or failed."""
+
+    run_id: str
+    status: str
+    output: Any
+    tasks: Mapping[str, Any]
+    error: Mapping[str, Any] | None
+    taken_over: list[str] = field(default_factory=list)
+
+    def as_json(self) -> Json:
+        """The document that ``recollect run --json`` prints."""
+        return {
+            "run_id": self.run_id,
+            "status": self.status,
+            "output": self.output,
+            "tasks": self.tasks,
+            **({"error": self.error} if self.error else {}),
+        }
+
+
+class App:
+    """An open project. Use ``open_app``."""
+
+    def __init__(
+        self,
+        project: Project,
+        memories: Memories,
+        *,
+        clock: Clock,
+        telemetry: Telemetry,
+        mock: bool,
+    ) -> None:
+        self.project = project
+        self.memories = memories
+        self.clock = clock
+        self.telemetry = telemetry
+        self._mock = mock
+
+    # ---- memories --------------------------------------------------------------------------------
+
+    async def memory(
+        self,
+        operation: str,
+        ref: str,
+        key: str | None,
+        *,
+        payload: object = None,
+        config: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Json:
+        """Perform one memory operation at an explicit key, as a task would.
+
+        Raises:
+            RecollectError: it failed; nothing was changed.
+        """
+        from recollect.memory.operations import checked_operation  # noqa: PLC0415 - see TYPE_CHECKING
+
+        request = Request(
+            operation=checked_operation(operation),
+            memory_ref=ref,
+            key=None if key is None else keys.explicit_key(key),
+            payload=payload,
+            config=config,
+            idempotency_key=idempotency_key,
+        )
+        return await self.memories.perform(
+            request, now=self.clock.now(), used_by=f"memory {operation}"
+        )
+
+    # ---- runs ------------------------------------------------------------------------------------
+
+    @cached_property
+    def runs(self) -> RunTable:
+        """Records of this project's runs."""
+        return RunTable(self.project.data_folder / "runs.sqlite")
+
+    async def run(
+        self, workflow: "Workflow", input_: Mapping[str, Any], *, on_found: Found
+    ) -> RunResult:
+        """Run a workflow to its end, after finishing the runs of processes that died.
+
+        Raises:
+            RecollectError: the run could not be started, or its journal failed.
+        """
+        from recollect.workflows.engine import Engine  # noqa: PLC0415 - a second that only runs need
+
+        request = {
+            "workflow": workflow.to_json(),
+            "project": self._project_json(),
+            "input": dict(input_),
+        }
+        async with Engine.open(self._journal, self._walk, finish=self._finish) as engine:
+            taken_over = await engine.take_over(on_found=on_found)
+            run_id = new_run_id(self.clock)
+            self.runs.begin(
+                run_id, workflow.id, executor=engine.executor, started_at=self.clock.now()
+            )
+            outcome = await self._outcome(engine, run_id, request)
+        return RunResult(
+            run_id,
+            outcome["status"],
+            outcome["output"],
+            outcome["tasks"],
+            outcome["error"],
+            taken_over,
+        )
+
+    async def resume(self, *, on_found: Found) -> list[RunRecord]:
+        """Finish the runs of processes that died; returns their records.
+
+        Raises:
+            StoreError: a journal could not be read or written.
+        """
+        from recollect.workflows.engine import Engine  # noqa: PLC0415 - a second that only runs need
+
+        if not self._journal.is_dir():
+            return []
+        async with Engine.open(self._journal, self._walk, finish=self._finish) as engine:
+            taken_over = await engine.take_over(on_found=on_found)
+        return [self.runs.get(run_id) for run_id in taken_over]
+
+    async def _outcome(self, engine: "Engine", run_id: str, request: Any) -> Json:
+        try:
+            return cast("Json", await engine.run(run_id, request))
+        except RunError as error:
+            inner = error.details.get("error") or error_json(error)
+            return {"status": "failed", "output": None, "tasks": {}, "error": inner}
+
+    async def _walk(self, request: Any, steps: Steps) -> Any:
+        from recollect.workflows.walk import Walker  # noqa: PLC0415 - see TYPE_CHECKING
+
+        return await Walker(request, steps, self._runtime).walk()
+
+    async def _finish(self, end: RunEnd) -> None:
+        """Keep what ``runs show`` shows, redacted; the engine forgets the rest."""
+        outcome = cast("Json", end.outcome) if end.error is None else {}
+        redactor = self._redactor
+        shown = {
+            name: redactor.redact_json(value)
+            for name, value in {
+                "input": cast("Json", end.request).get("input"),
+                "output": outcome.get("output"),
+                "tasks": outcome.get("tasks") or {},
+                "error": end.error or outcome.get("error"),
+            }.items()
+        }
+        self.runs.end(
+            end.run_id,
+            outcome.get("status", "failed"),
+            ended_at=self.clock.now(),
+            **cast("Any", shown),
+        )
+
+    @property
+    def _journal(self) -> Path:
+        return self.project.data_folder / "journal"
+
+    @cached_property
+    def _redactor(self) -> Redactor:
+        """All privacy policies of the project at once, for what spans several memories."""
+        registry = self.memories.registry
+        return merged([self.memories.redactor(resource) for resource in registry.resources])
+
+    @cached_property
+    def _runtime(self) -> "Runtime":
+        from recollect.workflows.runtime import Runtime  # noqa: PLC0415 - see TYPE_CHECKING
+
+        default = self.project.default_model
+        return Runtime(
+            memories=self.memories,
+            open_model=self._open_model,
+            env=self.project.env,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            default_model=None
+            if default is None
+            else {
+                "provider": default.provider,
+                "model": default.model,
+                "api_url": default.api_url,
+                "params": default.params,
+            },
+        )
+
+    def _open_model(self, settings: "ModelSettings") -> "Model":
+        """Open a model with what the project says of it; the environment fills the rest."""
+        from recollect.agents.models import open_model  # noqa: PLC0415 - see TYPE_CHECKING
+        from recollect.templates import render_text  # noqa: PLC0415
+
+        for entry in self.project.settings.models:
+            if (entry.provider, entry.model) != (settings.provider, settings.model):
+                continue
+            key = entry.api_key and render_text(entry.api_key, {"env": dict(self.project.env)})
+            settings = replace(
+                settings,
+                api_key=settings.api_key or key,
+                base_url=settings.base_url or entry.api_url,
+                organization=settings.organization or entry.organization,
+                params={**entry.params, **settings.params},
+            )
+        return open_model(settings, env=self.project.env, mock=self._mock)
+
+    def _project_json(self) -> Json:
+        settings = self.project.settings
+        return {
+            "id": settings.id or self.project.name,
+            "name": self.project.name,
+            "version": settings.version,
+            "description": settings.description,
+        }
+
+
+@asynccontextmanager
+async def open_app(
+    project: Project,
+    *,
+    mock_model: bool = False,
+    clock: Clock | None = None,
+    telemetry: Telemetry | None = None,
+) -> AsyncIterator[App]:
+    """Open a project's store and memories; models and the engine start when they are needed.
+
+    Raises:
+        ConfigError: the store's URL is wrong, or the folder cannot be written.
+        StoreError: the store cannot be opened.
+    """
+    clock = clock or SystemClock()
+    telemetry = telemetry or Telemetry()
+    async with AsyncExitStack() as stack:
+        identity = project_identity(project)
+        durable = make_store(project.store_url, folder=project.root, clock=clock)
+        memories = Memories(
+            project.registry,
+            durable=await stack.enter_async_context(durable),
+            scratch=await stack.enter_async_context(InMemoryStore(clock=clock)),
+            project_id=identity,
+            telemetry=telemetry,
+        )
+        yield App(project, memories, clock=clock, telemetry=telemetry, mock=mock_model)
+
+
+def project_identity(project: Project) -> str:
+    """Return the project's own id, made once and kept in ``.recollect/project.json``.
+
+    It is never derived from a path or a title, so moving or renaming a project loses no memory.
+
+    Raises:
+        StoreUnavailable: the file cannot be read or written. ConfigError: it is not ours.
+    """
+    path = project.data_folder / "project.json"
+    try:
+        if not path.exists():
+            _write_identity(path)
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError):
+        raise ConfigError(
+            "the file does not hold the project's id: restore it from a backup, because memories "
+            "are kept under that id",
+            file=path,
+        ) from None
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{path}: {error.strerror or type(error).__name__}: make the folder writable, or copy "
+            "the project to one that is"
+        ) from None
+    identity = data.get("id") if isinstance(data, dict) else None
+    if not isinstance(identity, str) or not identity:
+        raise ConfigError("the file does not hold the project's id: restore it", file=path)
+    return identity
+
+
+def _write_identity(path: Path) -> None:
+    """Create the file whole or not at all; of several at once, the first wins."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (path.parent / ".gitignore").write_text("*\n", encoding="utf-8")
+    draft = path.with_name(f".project-{secrets.token_hex(8)}.json")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump({"id": f"prj_{secrets.token_hex(8)}"}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,66 @@
+"""Projects made of YAML texts, and runs of their workflows through the real engine."""
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recollect.project.app import RunResult, open_app
+from recollect.project.loading import Project, add_workflow_file, load_project
+from tests.fake_openai import FakeOpenAI
+
+AUTOLOAD = 'autoload: {enabled: true, include: ["memory/*.yaml"]}\n'
+MEMORY = 'resource: memory\nid: talk\nkey: "conv:{{.user_id}}"\n'
+
+
+class ProjectFolder:
+    """A project below a temporary folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.write("recollect.yaml", AUTOLOAD)
+        self.write("memory/talk.yaml", MEMORY)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+        return path
+
+    def load(self, env: Mapping[str, str] | None = None) -> Project:
+        return load_project(self.root, env or {})
+
+    async def run(
+        self,
+        workflow: str,
+        input_: Mapping[str, Any] | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        mock_model: bool = True,
+    ) -> RunResult:
+        file = self.write("wf.yaml", workflow)
+        project = self.load(env)
+        chosen = add_workflow_file(project, file).workflow
+        async with open_app(project, mock_model=mock_model) as app:
+            return await app.run(chosen, input_ or {}, on_found=lambda run_id: None)
+
+    async def memory(self, operation: str, key: str, **options: Any) -> dict[str, Any]:
+        async with open_app(self.load()) as app:
+            return await app.memory(operation, "talk", key, **options)
+
+    async def contents(self, key: str) -> list[str]:
+        return [m["content"] for m in (await self.memory("read", key))["messages"]]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> ProjectFolder:
+    return ProjectFolder(tmp_path / "project")
+
+
+@pytest.fixture
+def fake_openai() -> Iterator[FakeOpenAI]:
+    """A local server that speaks OpenAI's dialect."""
+    with FakeOpenAI() as server:
+        yield server
