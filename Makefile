@@ -19,7 +19,8 @@ $(READY): pyproject.toml uv.lock
 	@echo "setting up $(VENV) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
-	@UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1 $(BIN)/python -m uv sync --quiet --frozen --inexact --all-extras --python $(BIN)/python
+	@UV_PROJECT_ENVIRONMENT=$(VENV) UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1 UV_COMPILE_BYTECODE=1 $(BIN)/python -m uv sync --quiet --frozen --inexact --all-extras --python $(BIN)/python
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 demo: install

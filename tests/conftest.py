@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from recollect.project.app import RunResult, open_app
-from recollect.project.loading import Project, add_workflow_file, load_project
+from recollect.project.loading import Project
+from recollect.project.users import add_workflow_file, load_project
 from tests.fake_openai import FakeOpenAI
 
 AUTOLOAD = 'autoload: {enabled: true, include: ["memory/*.yaml"]}\n'

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recollect.project.app import open_app
-from recollect.project.loading import add_workflow_file, load_project
+from recollect.project.users import add_workflow_file, load_project
 from recollect.telemetry import Telemetry
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recollect.project.app import open_app
-from recollect.project.loading import add_workflow_file
+from recollect.project.users import add_workflow_file
 from recollect.stores.sqlite import SqliteStore
 from tests.fake_openai import FakeOpenAI
 

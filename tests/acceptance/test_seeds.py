@@ -11,7 +11,7 @@ import pytest
 from recollect.agents.reference import MemoryReference
 from recollect.errors import ConfigError
 from recollect.project.app import open_app
-from recollect.project.loading import add_workflow_file
+from recollect.project.users import add_workflow_file
 
 if TYPE_CHECKING:
     from tests.conftest import ProjectFolder

@@ -62,7 +62,7 @@ async def test_a_transition_out_of_the_workflow_ends_the_run_well_and_is_noted(
     file = project.write("wf.yaml", "tasks: [{id: a, with: {x: 1}, on_success: {next: nowhere}}]")
     result = await project.run(file.read_text())
     assert result.status == "completed"
-    from recollect.project.loading import add_workflow_file
+    from recollect.project.users import add_workflow_file
 
     loaded = project.load()
     add_workflow_file(loaded, file)

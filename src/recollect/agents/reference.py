@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from recollect.memory.resource import Section, TemplateText
+from recollect.memory.resource import Section, TemplateText, Version
 
 Mode = Literal["read-write", "read-only"]
 NOT_YET = "running an agent is not in this version: it comes with the agent loop"
@@ -38,7 +38,7 @@ class Agent(Section):
     resource: Literal["agent"] = "agent"
     id: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")
     description: str = ""
-    version: str = ""
+    version: Version = ""
     model: str | dict[str, Any] | None = None
     config: dict[str, Any] | None = None
     instructions: str = ""

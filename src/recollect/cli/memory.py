@@ -1,6 +1,5 @@
 """``recollect memory``: the eight operations on one conversation."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,6 +59,8 @@ def _perform(
             return await opened.memory(
                 operation, ref, key, payload=payload, config=config, idempotency_key=once
             )
+
+    import asyncio
 
     output = asyncio.run(perform())
     (print_json if as_json else print_memory)(output)

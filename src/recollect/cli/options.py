@@ -39,10 +39,14 @@ def load(
     folder: Path | None, start: Path | None = None, *, only_memories: bool = False
 ) -> "Project":
     """Load the project in ``folder``, or the nearest one above ``start``."""
-    from recollect.project.loading import find_root, load_project
+    from recollect.project.loading import find_root, load_memories
 
     root = folder if folder is not None else find_root(start or Path.cwd())
-    return load_project(root, only_memories=only_memories)
+    if only_memories:
+        return load_memories(root)
+    from recollect.project.users import load_project
+
+    return load_project(root)
 
 
 def read_inputs(pairs: list[str] | None, file: Path | None) -> dict[str, Any]:

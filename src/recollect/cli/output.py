@@ -77,19 +77,30 @@ def _short(value: Any) -> str:
 
 
 class RunProgress:
-    """Shows tasks on stderr while a run goes on: one line each, with its time."""
+    """Shows tasks on stderr while a run goes on: one line each, with its time.
+
+    On a terminal a task shows while it works; elsewhere only how it ended.
+    """
+
+    def __init__(self) -> None:
+        self._live = on_terminal()
 
     def __call__(self, event: str, /, **labels: Any) -> None:
         """Print a line for the events of tasks; other events are not for people."""
         match event:
-            case "task.started":
-                say(f"  … {labels['task']} ({labels['type']})")
+            case "task.started" if self._live:
+                print(
+                    f"  … {labels['task']} ({labels['type']})", end="", file=sys.stderr, flush=True
+                )
             case "task.completed":
-                say(f"  ✓ {labels['task']}  {labels['seconds']:.2f} s")
+                self._line(f"  ✓ {labels['task']}  {labels['seconds']:.2f} s")
             case "task.retried":
-                say(f"  ↻ {labels['task']}: {labels['code']}, attempt {labels['attempt']}")
+                self._line(f"  ↻ {labels['task']}: {labels['code']}, attempt {labels['attempt']}")
             case "task.failed":
-                say(f"  ✗ {labels['task']}: {labels['code']}")
+                self._line(f"  ✗ {labels['task']}: {labels['code']}")
+
+    def _line(self, text: str) -> None:
+        say(f"\r\x1b[2K{text}" if self._live else text)
 
 
 def print_run(result: Json) -> None:

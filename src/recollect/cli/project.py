@@ -63,7 +63,7 @@ def validate(
     as_json: AsJson = False,
 ) -> int:
     """Check a project, or one workflow file in it, without running anything."""
-    from recollect.project.loading import add_workflow_file
+    from recollect.project.users import add_workflow_file
 
     if not where.exists():
         raise ConfigError(f"there is no file or folder {str(where)!r}")

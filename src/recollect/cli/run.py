@@ -1,6 +1,5 @@
 """``recollect run``: run a workflow, durably, in this process."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +35,8 @@ def run(
 
     Runs of processes that died are finished first. Exit code 1 says that the run failed.
     """
+    import asyncio
+
     loaded, chosen = _choose(where, workflow, project)
     given = read_inputs(inputs, input_file)
     watched = on_terminal() or not as_json
@@ -72,7 +73,7 @@ def _choose(where: Path, workflow: str | None, folder: Path | None) -> "tuple[Pr
     Raises:
         ConfigError: there is no such file, or the folder leaves a choice.
     """
-    from recollect.project.loading import add_workflow_file
+    from recollect.project.users import add_workflow_file
 
     if not where.exists():
         raise ConfigError(f"there is no file or folder {str(where)!r}")

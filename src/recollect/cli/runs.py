@@ -1,6 +1,5 @@
 """``recollect runs``: what ran, how it ended, and finishing what a dead process left."""
 
-import asyncio
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -66,6 +65,8 @@ def resume(
     as_json: AsJson = False,
 ) -> int:
     """Finish the runs of processes that died; runs that are still going on are left alone."""
+    import asyncio
+
     from recollect.project.app import open_app
     from recollect.telemetry import Telemetry
 

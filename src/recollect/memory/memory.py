@@ -8,7 +8,7 @@ counted and only then stored, on every path.
 import asyncio
 import random
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -75,6 +75,7 @@ class Memory:
     Attributes:
         key: the logical key, as outputs show it.
         address: where the store keeps it.
+        counter: made when something is counted, because its tables take time to load.
     """
 
     resource: Resource
@@ -82,7 +83,7 @@ class Memory:
     key: str
     address: ConversationId
     redactor: Redactor
-    counter: Counter
+    counter: Callable[[], Counter]
 
     # ---- adding ----------------------------------------------------------------------------------
 
@@ -157,6 +158,7 @@ class Memory:
         )
 
     def _admit(self, messages: Sequence[Message]) -> Admitted:
+        counter = self.counter()
         records: list[NewRecord] = []
         dropped = redactions = 0
         for message in messages:
@@ -165,7 +167,7 @@ class Memory:
                 continue
             safe, hits = self.redactor.redact(message)
             redactions += hits
-            records.append(NewRecord(safe, message_tokens(self.counter, safe)))
+            records.append(NewRecord(safe, message_tokens(counter, safe)))
         return Admitted(records=tuple(records), dropped=dropped, redactions=redactions)
 
     async def _make_room(self, room: Room, head: Head | None) -> int:
@@ -270,7 +272,7 @@ class Memory:
             last_flush=_iso(head.folded_at) if head and head.folded_at else None,
             ttl_remaining=self._ttl_remaining(head),
             actual_strategy="simple_fifo",
-            token_method=self.counter.method,
+            token_method=self.counter().method,
         )
         if config.include_content:
             recent = await self.store.load(self.address, last=STATS_CONTENT_CAP)

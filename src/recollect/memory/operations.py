@@ -6,13 +6,12 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, ValidationError
 
 from recollect.errors import InvalidInput, InvalidOperation, closest
-from recollect.memory.resource import STRATEGIES_REFUSED, Section, Strategy
+from recollect.memory.resource import LATER, STRATEGIES_REFUSED, Section, Strategy
 
 Operation = Literal["read", "write", "append", "delete", "flush", "health", "clear", "stats"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
 READ_CAP = 1000
-_LATER = "comes in a later version"
 
 
 def _none_for_zero(value: object) -> object:
@@ -36,7 +35,7 @@ class ReadConfig(Section):
         batch: in the archive, only what was moved under this label.
     """
 
-    refused = {"pattern": _LATER, "include_metadata": "is not needed: metadata are always there"}
+    refused = {"pattern": LATER, "include_metadata": "is not needed: metadata are always there"}
 
     limit: Annotated[
         Annotated[int, Field(ge=1, le=READ_CAP)] | None, BeforeValidator(_none_for_zero)
@@ -57,7 +56,7 @@ class FlushConfig(Section):
         strategy: instead of the resource's.
     """
 
-    refused = {"max_keys": _LATER}
+    refused = {"max_keys": LATER}
 
     dry_run: bool = False
     force: bool = False
@@ -68,7 +67,7 @@ class FlushConfig(Section):
 class ClearConfig(Section):
     """``confirm`` must be true; ``backup`` keeps a copy in the archive."""
 
-    refused = {"pattern": _LATER}
+    refused = {"pattern": LATER}
 
     confirm: bool = False
     backup: bool = False

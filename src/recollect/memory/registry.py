@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -131,8 +132,10 @@ class Memories:
             if backed_up
             else keys.address_of(namespace, key, redactor),
             redactor=redactor,
-            counter=counter_for(
-                resource.token_provider.provider, resource.token_provider.model or resource.model
+            counter=partial(
+                counter_for,
+                resource.token_provider.provider,
+                resource.token_provider.model or resource.model,
             ),
         )
 

@@ -36,20 +36,28 @@ TemplateText = Annotated[str, Field(min_length=1), AfterValidator(_parsed)]
 PersistenceType = Literal["in_memory", "sqlite", "redis", "postgres"]
 Strategy = Literal["simple_fifo", "fifo"]
 
-_LATER = "comes in a later version"
+LATER = "comes in a later version"
 _NO_LRU = "is not built, because tracking access would need reads that write: use simple_fifo"
 STRATEGIES_REFUSED: Mapping[str, str] = {
-    "hybrid_summary": f"{_LATER}: use simple_fifo",
-    "priority": f"{_LATER}: use simple_fifo",
+    "hybrid_summary": f"{LATER}: use simple_fifo",
+    "priority": f"{LATER}: use simple_fifo",
     "lru": _NO_LRU,
     "token_aware_lru": _NO_LRU,
 }
 
 
+def _version_text(value: object) -> object:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Version = Annotated[str, BeforeValidator(_version_text)]
+
+
 class Section(BaseModel):
     """A part of a YAML file: unknown fields are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # deferred: a command builds the validators of the few models that it uses
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     refused: ClassVar[Mapping[str, str]] = {}
 
 
@@ -70,8 +78,8 @@ class Flushing(Section):
     """
 
     refused = {
-        "summary_tokens": f"belongs to hybrid_summary, which {_LATER}",
-        "summarize_oldest_percent": f"belongs to hybrid_summary, which {_LATER}",
+        "summary_tokens": f"belongs to hybrid_summary, which {LATER}",
+        "summarize_oldest_percent": f"belongs to hybrid_summary, which {LATER}",
     }
 
     type: Annotated[Strategy, BeforeValidator(_known_strategy)] = "simple_fifo"
@@ -100,7 +108,7 @@ class Persistence(Section):
     """
 
     refused = {
-        "circuit_breaker": _LATER,
+        "circuit_breaker": LATER,
         "pool": "belongs into the store's URL",
         "sentinel": "belongs into the store's URL",
     }
@@ -122,7 +130,7 @@ class TokenProvider(Section):
         "is not needed: tokens are counted locally, never over the network",
     )
 
-    provider: str = Field("openai", min_length=1)
+    provider: str | None = Field(None, min_length=1)
     model: str | None = Field(None, min_length=1)
 
 
@@ -135,7 +143,7 @@ class PrivacyPolicy(Section):
         default_redaction_string: what stands in place of a match.
     """
 
-    refused = {"redaction_config": _LATER}
+    refused = {"redaction_config": LATER}
 
     redact_patterns: tuple[str, ...] = ()
     non_persistable_message_types: tuple[str, ...] = ()
@@ -177,16 +185,16 @@ class Resource(Section):
     """
 
     refused = {
-        "max_context_ratio": f"{_LATER}: use max_tokens",
-        "context_length": f"{_LATER}: use max_tokens",
-        "model_context_size": f"{_LATER}: use max_tokens",
-        "token_allocation": _LATER,
-        "eviction_policy": _LATER,
-        "priority_blocks": _LATER,
-        "cleanup": _LATER,
-        "append_ttl": f"{_LATER}: use persistence.ttl",
-        "clear_ttl": f"{_LATER}: use persistence.ttl",
-        "flush_ttl": f"{_LATER}: use persistence.ttl",
+        "max_context_ratio": f"{LATER}: use max_tokens",
+        "context_length": f"{LATER}: use max_tokens",
+        "model_context_size": f"{LATER}: use max_tokens",
+        "token_allocation": LATER,
+        "eviction_policy": LATER,
+        "priority_blocks": LATER,
+        "cleanup": LATER,
+        "append_ttl": f"{LATER}: use persistence.ttl",
+        "clear_ttl": f"{LATER}: use persistence.ttl",
+        "flush_ttl": f"{LATER}: use persistence.ttl",
         "dynamic_ttl": "is not supported: use persistence.ttl",
         "retention_days": "is not supported: use persistence.ttl",
         "encrypt_at_rest": "is not supported: encrypt the disk",
@@ -198,7 +206,7 @@ class Resource(Section):
     resource: Literal["memory"] = "memory"
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
     description: str = ""
-    version: str = ""
+    version: Version = ""
     key: TemplateText | None = None
     type: Literal["token_based", "message_count_based", "buffer"] = "buffer"
     max_tokens: int | None = Field(None, gt=0)
@@ -218,8 +226,6 @@ class Resource(Section):
         if not isinstance(value, dict):
             return value
         plain = dict(value)
-        if isinstance(plain.get("version"), int | float):
-            plain["version"] = str(plain["version"])
         if "default_key_template" in plain:
             other = plain.pop("default_key_template")
             if plain.setdefault("key", other) != other:

@@ -54,7 +54,7 @@ def counter_for(provider: str | None = None, model: str | None = None) -> Counte
     """Return the best counter there is for a model.
 
     Exact where tiktoken's own tables name an encoding we ship; unknown models of OpenAI count as
-    ``o200k_base``; without a model ``cl100k_base`` counts, which is never far below the newer one.
+    ``o200k_base``; without a model ``cl100k_base`` counts, which seldom counts fewer than the newer one.
     ``model`` may also be the name of an encoding. All other vendors, and OpenAI's models before 2022,
     are estimated.
 

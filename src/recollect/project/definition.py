@@ -4,8 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from recollect.memory.resource import Section
-from recollect.workflows.definition import LATER, Version
+from recollect.memory.resource import LATER, Section, Version
 
 FILE_NAMES = ("recollect.yaml", "compozy.yaml", "recollect.yml", "compozy.yml")
 

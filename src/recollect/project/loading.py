@@ -1,22 +1,25 @@
-"""Finds and checks all files of a project; nothing is started and nothing is written."""
+"""Finds and checks a project's files; nothing is started and nothing is written.
+
+Here: the project file and its memories, which is all that looking into a memory needs. Workflows and
+agents, which use them, are loaded by ``users``.
+"""
 
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dotenv import dotenv_values
-
-from recollect.agents.reference import Agent
 from recollect.errors import ConfigError, closest
 from recollect.memory.registry import Defined, Registry
 from recollect.memory.resource import Resource
 from recollect.project.definition import FILE_NAMES, ModelEntry, ProjectFile
 from recollect.project.repair import flattened_error, is_flattened
-from recollect.project.workflow_file import check_workflow, load_workflow
 from recollect.project.yaml_file import Document, parse, read_text, validate
-from recollect.workflows.workflow import Workflow
+
+if TYPE_CHECKING:
+    from recollect.project.users import LoadedAgent, LoadedWorkflow
 
 DATA_FOLDER = ".recollect"
 DEFAULT_STORE = f"sqlite:///{DATA_FOLDER}/store.sqlite"
@@ -26,30 +29,16 @@ _OTHER_RESOURCES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedWorkflow:
-    """A workflow and its file."""
-
-    workflow: Workflow
-    document: Document
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedAgent:
-    """An agent and its place."""
-
-    agent: Agent
-    document: Document
-    path: tuple[str | int, ...]
-
-
 @dataclass(slots=True, kw_only=True)
 class Project:
     """A checked project.
 
     Attributes:
         file: the project file; None for a folder without one.
+        workflows, agents: what uses the memories; filled by ``users.load_project``.
         notes: what is legal but will surprise; each begins with its file.
+        document: the project file as read.
+        users: autoloaded files of workflows and agents, not yet checked.
     """
 
     root: Path
@@ -58,9 +47,11 @@ class Project:
     store_url: str
     env: Mapping[str, str]
     registry: Registry = field(default_factory=lambda: Registry({}, declared=False))
-    workflows: dict[str, LoadedWorkflow] = field(default_factory=dict)
-    agents: dict[str, LoadedAgent] = field(default_factory=dict)
+    workflows: dict[str, "LoadedWorkflow"] = field(default_factory=dict)
+    agents: dict[str, "LoadedAgent"] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    document: Document | None = None
+    users: list[Document] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -87,13 +78,10 @@ def find_root(start: Path) -> Path:
     return folder
 
 
-def load_project(
-    root: Path, env: Mapping[str, str] | None = None, *, only_memories: bool = False
-) -> Project:
-    """Load the project in ``root`` with everything it refers to.
+def load_memories(root: Path, env: Mapping[str, str] | None = None) -> Project:
+    """Load the project in ``root`` with its memories, but without workflows and agents.
 
-    ``only_memories`` leaves workflows and agents alone: enough to look into a memory, quicker, and
-    possible while a workflow is being edited.
+    Quicker, and possible while a workflow is being edited. ``users.load_project`` loads the rest.
 
     Raises:
         ConfigError: a file is wrong; the text names file and line.
@@ -110,20 +98,8 @@ def load_project(
         store_url=process_env.get("RECOLLECT_STORE_URL") or settings.store or DEFAULT_STORE,
         env={**process_env, **_dotenv(root), **settings.env},
     )
-    _Loader(project, document, only_memories=only_memories).load()
+    _Loader(project, document).load()
     return project
-
-
-def add_workflow_file(project: Project, file: Path) -> LoadedWorkflow:
-    """Load one more workflow file into a project, as ``recollect run FILE`` does; checks it too."""
-    for loaded in project.workflows.values():
-        if Path(loaded.document.file).resolve() == file.resolve():
-            return loaded
-    document = read_yaml(file)
-    loaded = _load_workflow(project, document)
-    check_workflow(loaded.workflow, document, project.registry, project.notes)
-    _check_agents(project)
-    return loaded
 
 
 def read_yaml(file: Path) -> Document:
@@ -148,6 +124,8 @@ def _dotenv(root: Path) -> dict[str, str]:
     path = root / ".env"
     if not path.is_file():
         return {}
+    from dotenv import dotenv_values  # noqa: PLC0415 - most projects have no such file
+
     try:
         values = dotenv_values(path, interpolate=False, encoding="utf-8")
     except UnicodeDecodeError:
@@ -156,11 +134,10 @@ def _dotenv(root: Path) -> dict[str, str]:
 
 
 class _Loader:
-    """Loads everything below a project file, in a fixed order, and checks it as a whole."""
+    """Loads what a project file declares and autoloads, in a fixed order."""
 
-    def __init__(self, project: Project, document: Document | None, *, only_memories: bool) -> None:
+    def __init__(self, project: Project, document: Document | None) -> None:
         self._project = project
-        self._only_memories = only_memories
         self._document = document
         self._memories: dict[str, Defined] = {}
 
@@ -176,56 +153,9 @@ class _Loader:
         self._project.registry = Registry(
             self._memories, declared=settings.autoload.enabled or bool(settings.memories)
         )
+        self._project.document = self._document
+        self._project.users = users
         self._note_stores()
-        if not self._only_memories:
-            self._load_users(users)
-
-    def _load_users(self, autoloaded: list[Document]) -> None:
-        """Load what uses memories, now that all of them are known."""
-        settings = self._project.settings
-        if self._document is not None:
-            for position in range(len(settings.agents)):
-                _load_agent(self._project, self._document, ("agents", position))
-        for position, source in enumerate(settings.workflows):
-            _load_workflow(self._project, self._listed(source.source, position))
-        for document in autoloaded:
-            if document.value.get("resource") == "agent":  # type: ignore[union-attr]
-                _load_agent(self._project, document, ())
-            elif not self._is_listed(document):
-                _load_workflow(self._project, document)
-        self._conventional()
-        for loaded in self._project.workflows.values():
-            check_workflow(
-                loaded.workflow, loaded.document, self._project.registry, self._project.notes
-            )
-        _check_agents(self._project)
-
-    def _is_listed(self, document: Document) -> bool:
-        """The same file may be both listed and autoloaded."""
-        file = Path(document.file).resolve()
-        return any(
-            Path(loaded.document.file).resolve() == file
-            for loaded in self._project.workflows.values()
-        )
-
-    def _listed(self, source: str, position: int) -> Document:
-        file = self._project.root / source
-        assert self._document is not None  # noqa: S101 - settings came from it
-        if not file.is_file():
-            raise ConfigError(
-                f"workflows[{position}]: there is no file {source!r} below the project folder",
-                file=self._document.file,
-                line=self._document.line_of(("workflows", position, "source")),
-            )
-        return read_yaml(file)
-
-    def _conventional(self) -> None:
-        """Without any workflow named, take ``workflows/*.yaml`` and ``workflow.yaml``."""
-        if self._project.workflows:
-            return
-        root = self._project.root
-        for file in sorted([*root.glob("workflows/*.y*ml"), *root.glob("workflow.y*ml")]):
-            _load_workflow(self._project, read_yaml(file))
 
     def _autoloaded(self) -> list[Path]:
         autoload = self._project.settings.autoload
@@ -314,50 +244,3 @@ def _excluded(root: Path, patterns: Iterable[str]) -> Iterable[Path]:
         yield from root.glob(pattern)
         if "/" not in pattern:
             yield from root.glob(f"**/{pattern}")
-
-
-def _load_workflow(project: Project, document: Document) -> LoadedWorkflow:
-    workflow = load_workflow(document)
-    project.notes.extend(document.warnings)
-    loaded = LoadedWorkflow(workflow=workflow, document=document)
-    other = project.workflows.setdefault(workflow.id, loaded)
-    if other is not loaded:
-        raise ConfigError(
-            f"DUPLICATE_CONFIG: workflow {workflow.id!r} is already defined in "
-            f"{other.document.file}: give one of them another id",
-            file=document.file,
-            line=document.line_of(("id",)),
-        )
-    for position in range(len(workflow.agents)):
-        _load_agent(project, document, ("agents", position))
-    return loaded
-
-
-def _load_agent(project: Project, document: Document, path: tuple[str | int, ...]) -> None:
-    agent = validate(Agent, document, at=path)
-    loaded = LoadedAgent(agent=agent, document=document, path=path)
-    other = project.agents.setdefault(agent.id, loaded)
-    if other is not loaded:
-        raise ConfigError(
-            f"DUPLICATE_CONFIG: agent {agent.id!r} is already defined in {other.document.file}: "
-            "rename one",
-            file=document.file,
-            line=document.line_of((*path, "id")),
-        )
-
-
-def _check_agents(project: Project) -> None:
-    for loaded in project.agents.values():
-        agent, document = loaded.agent, loaded.document
-        line = document.line_of((*loaded.path, "memories")) or document.line_of(loaded.path)
-        for reference in agent.references():
-            resource = project.registry.get(
-                reference.id, used_by=f"agent {agent.id!r}", file=Path(document.file), line=line
-            )
-            if reference.key is None and resource.key is None:
-                raise ConfigError(
-                    f"agent {agent.id!r} uses memory {reference.id!r} without a key: add "
-                    "memory_key to the agent, or key to the resource",
-                    file=document.file,
-                    line=line,
-                )

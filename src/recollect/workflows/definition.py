@@ -5,25 +5,17 @@ Fields of the original that are not ours, or not ours yet, are refused by name.
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, field_serializer, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from recollect.agents.reference import Agent
 from recollect.durations import parse_duration
 from recollect.errors import closest
-from recollect.memory.resource import Duration, Section
+from recollect.memory.resource import LATER, Duration, Section, Version
 
-LATER = "comes in a later version"
 TASK_TYPES_LATER = ("router", "parallel", "collection", "composite", "aggregate", "signal", "wait")
 MAX_TASK_EXECUTIONS = 10_000
-
-
-def _version_text(value: object) -> object:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Version = Annotated[str, BeforeValidator(_version_text)]
 
 
 class RetryPolicy(Section):

@@ -11,8 +11,8 @@ from recollect.errors import InvalidInput
 from recollect.memory import keys
 from recollect.memory.operations import CONFIGS, checked_config, checked_operation
 from recollect.memory.registry import Request
+from recollect.memory.resource import LATER
 from recollect.templates import is_template, render, render_text, render_tree
-from recollect.workflows.definition import LATER
 from recollect.workflows.runtime import Runtime
 from recollect.workflows.scope import Answer, Transcript
 from recollect.workflows.tasks.base import Json, Reference, TaskType

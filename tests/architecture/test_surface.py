@@ -1,0 +1,42 @@
+"""What the house promises about itself."""
+
+import filecmp
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level modules in a fresh interpreter after a statement."""
+    script = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_the_layers_hold() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run(
+        [lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_library_with_sqlite_loads_no_optional_library() -> None:
+    statement = "import recollect.messages, recollect.stores.sqlite, recollect.stores.in_memory"
+    heavy = {"pydantic", "yaml", "dbos", "sqlalchemy", "typer", "rich", "re2", "tiktoken"}
+    assert not heavy & loaded_by(statement)
+
+
+def test_looking_into_a_memory_loads_neither_the_engine_nor_models() -> None:
+    statement = "import recollect.cli.commands, recollect.project.app"
+    assert not {"dbos", "sqlalchemy", "pydantic_ai", "openai", "cel"} & loaded_by(statement)
+
+
+def test_the_example_is_what_init_makes() -> None:
+    template, example = ROOT / "src/recollect/project/template", ROOT / "examples/memory-workflow"
+    names = ["recollect.yaml", "workflow.yaml", "memory/conversation.yaml"]
+    assert filecmp.cmpfiles(template, example, names, shallow=False) == (names, [], [])
