@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recollect.errors import ConfigError
+from recollect.project.app import open_app
 
 if TYPE_CHECKING:
     from tests.conftest import ProjectFolder
@@ -316,6 +317,34 @@ async def test_a_model_answer_and_a_history_speak_as_text(project: "ProjectFolde
     )
     assert result.output["history"] == "user: hello!"
     assert "[mock model]" in str(result.output["json"])
+
+
+async def test_a_condition_reads_outputs_of_earlier_tasks(project: "ProjectFolder") -> None:
+    result = await project.run(
+        """
+        tasks:
+          - {id: s, type: memory, operation: append, memory_ref: talk, payload: "hello"}
+          - {id: read, type: memory, operation: read, memory_ref: talk, output: history}
+          - {id: many, condition: "tasks.read.output.count > 1", with: {x: 1}}
+          - {id: one, condition: "history.count == 1 && size(history.messages) == 1", with: {x: 1}}
+        """,
+        {"user_id": "u1"},
+    )
+    assert result.tasks["many"]["status"] == "skipped"
+    assert result.tasks["one"]["status"] == "completed"
+
+
+async def test_a_run_whose_process_died_before_it_began_is_ended_as_failed(
+    project: "ProjectFolder",
+) -> None:
+    loaded = project.load()
+    async with open_app(loaded) as app:
+        app.runs.begin("r1", "wf", executor="gone", started_at=app.clock.now())
+        assert await app.resume(on_found=print) == []
+        record = app.runs.get("r1")
+    assert record.status == "failed"
+    assert record.error is not None
+    assert "start it again" in str(record.error["message"])
 
 
 async def test_sleep_waits_before_a_task_that_is_not_the_first(project: "ProjectFolder") -> None:

@@ -125,7 +125,7 @@ class App:
             "input": dict(input_),
         }
         async with Engine.open(self._journal, self._walk, finish=self._finish) as engine:
-            taken_over = await engine.take_over(on_found=on_found)
+            taken_over = await self._take_over(engine, on_found)
             run_id = new_run_id(self.clock)
             self.runs.begin(
                 run_id, workflow.id, executor=engine.executor, started_at=self.clock.now()
@@ -148,11 +148,25 @@ class App:
         """
         from recollect.workflows.engine import Engine  # noqa: PLC0415 - a second that only runs need
 
-        if not self._journal.is_dir():
+        if not self._journal.is_dir() and not self.runs.unfinished():
             return []
         async with Engine.open(self._journal, self._walk, finish=self._finish) as engine:
-            taken_over = await engine.take_over(on_found=on_found)
+            taken_over = await self._take_over(engine, on_found)
         return [self.runs.get(run_id) for run_id in taken_over]
+
+    async def _take_over(self, engine: "Engine", on_found: Found) -> list[str]:
+        """Finish what dead processes left; a run whose journal is gone never began."""
+        taken_over = await engine.take_over(on_found=on_found)
+        for record in self.runs.unfinished():
+            if not (self._journal / record.executor).is_dir():
+                error = RunError("its process died before the run began: start it again")
+                self.runs.end(
+                    record.run_id,
+                    "failed",
+                    ended_at=self.clock.now(),
+                    error=error_json(error),
+                )
+        return taken_over
 
     async def _outcome(self, engine: "Engine", run_id: str, request: Any) -> Json:
         try:

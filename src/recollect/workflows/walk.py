@@ -102,7 +102,8 @@ class Walker:
         """Render everything the task needs; failures are results, so that they are recorded too."""
         now = self._runtime.clock.now()
         try:
-            scope = self._scope(task, arrival, now)
+            own = self._own(task, arrival, now)
+            scope = self._scope(task, arrival, own, now)
             if task.condition is not None and not holds(task.condition, scope, now):
                 return _outcome("skipped")
             pause = _pause(task, scope, now) if not first else timedelta(0)
@@ -114,6 +115,7 @@ class Walker:
             "status": "ready",
             "now": now.isoformat(),
             "not_before": (now + pause).isoformat() if pause else None,
+            "with": own,
             "input": rendered,
         }
 
@@ -124,7 +126,7 @@ class Walker:
             output = await self._bounded(task, prepared["input"], once)
             if task.outputs is not None:
                 now = datetime.fromisoformat(prepared["now"])
-                scope = {**self._scope(task, arrival, now), "output": output}
+                scope = self._scope(task, arrival, prepared["with"], now) | {"output": output}
                 output = render_tree(task.outputs, scope, now=now)
         except RecollectError as error:
             self._emit("task.failed", task, code=error.code)
@@ -161,18 +163,15 @@ class Walker:
             left = datetime.fromisoformat(moment) - self._runtime.clock.now()
             await asyncio.sleep(max(left.total_seconds(), 0))
 
-    def _scope(self, task: TaskType, arrival: Arrival, now: datetime) -> Json:
-        base = base_scope(self._progress, self._env, now)
+    def _own(self, task: TaskType, arrival: Arrival, now: datetime) -> Json:
+        """Render ``with``; what the transition brought wins over it."""
+        given = self._scope(task, arrival, dict(arrival.with_), now)
+        return {**cast("Json", render_tree(task.with_, given, now=now)), **arrival.with_}
+
+    def _scope(self, task: TaskType, arrival: Arrival, own: Json, now: datetime) -> Json:
         about = {"id": task.id, "type": cast("Any", task).type}
-        given = task_scope(base, task=about, with_=arrival.with_, error=arrival.error, env=task.env)
-        own = render_tree(task.with_, given, now=now)
-        return task_scope(
-            base,
-            task=about,
-            with_={**cast("Json", own), **arrival.with_},
-            error=arrival.error,
-            env=task.env,
-        )
+        base = base_scope(self._progress, self._env, now)
+        return task_scope(base, task=about, with_=own, error=arrival.error, env=task.env)
 
     # ---- between tasks ---------------------------------------------------------------------------
 
