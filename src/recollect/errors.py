@@ -25,6 +25,7 @@
     ├── FlushPending                   somebody else is flushing this memory
     ├── PrivacyError                   redaction could not finish; nothing was stored
     ├── ModelError                     the language model did not answer
+    │   ├── ModelRateLimited       ... now; try again later
     │   └── ModelKeyMissing
     └── RunError                       a run or task failed
         ├── TaskTimeout

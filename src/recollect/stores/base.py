@@ -43,7 +43,7 @@ from recollect.errors import (
     InvalidMessage,
     KeyReused,
 )
-from recollect.messages import body, decode, encode, freeze
+from recollect.messages import body, check_text, decode, encode, freeze
 from recollect.stores.records import (
     UNLIMITED,
     CallLimits,
@@ -320,16 +320,18 @@ class Store(ABC):
         """
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidInput(f"limit is {limit}: a page holds 1 to {MAX_PAGE} conversations")
+        if order not in {"active", "created"}:
+            raise InvalidInput(f"order is {order!r:.40}: it must be active or created")
         for name, moment in (("since", since), ("until", until)):
             if moment is not None and moment.tzinfo is None:
                 raise InvalidInput(f"{name} has no time zone: give it one, such as UTC")
         search = Search(
             namespace=_address(namespace, "namespace"),
             now=self.clock.now(),
-            owner=owner,
+            owner=owner if owner is None else _address(owner, "owner"),
             since=since,
             until=until,
-            prefix=prefix or None,
+            prefix=_address(prefix, "prefix") if prefix else None,
             order=order,
             cursor=cursor,
             limit=limit,
@@ -338,6 +340,8 @@ class Store(ABC):
 
     async def measure(self, namespace: str, *, owner: str | None = None) -> Totals:
         """Sum up a namespace, or one owner's part of it; walks all its conversations."""
+        if owner is not None:
+            _address(owner, "owner")
         return await self._measure(_address(namespace, "namespace"), owner, self.clock.now())
 
     # ---- leases ----------------------------------------------------------------------------------
@@ -538,8 +542,11 @@ def _refuse_address(what: str, why: str) -> NoReturn:
 
 
 def _label(archive_as: str | None) -> str | None:
-    if archive_as is not None and (not archive_as or len(archive_as) > 1024):
-        raise InvalidInput("an archive label has 1 to 1024 characters")
+    if archive_as is None:
+        return None
+    if not isinstance(archive_as, str) or not 0 < len(archive_as) <= 1024:
+        raise InvalidInput("an archive label is text of 1 to 1024 characters")
+    check_text(archive_as, "an archive label")
     return archive_as
 
 
@@ -583,7 +590,18 @@ def _slice(
     for name, number in (("last", last), ("offset", offset), ("limit", limit), ("after", after)):
         if number is not None and number < 0:
             raise InvalidInput(f"{name} is {number}: it cannot be negative")
-    return Slice(last=last, offset=offset, limit=limit, after=after, source=source, batch=batch)
+    if source not in {"live", "archive"}:
+        raise InvalidInput(f"source is {source!r:.40}: it must be live or archive")
+    if batch is not None and source == "live":
+        raise InvalidInput("a batch is part of the archive: ask with source='archive'")
+    return Slice(
+        last=last,
+        offset=offset,
+        limit=limit,
+        after=after,
+        source=source,
+        batch=_label(batch) if batch else batch,
+    )
 
 
 # ---- for backends --------------------------------------------------------------------------------

@@ -311,6 +311,7 @@ class InMemoryStore(Store):
     @override
     async def _find(self, search: Search) -> Page:
         with self._lock:
+            self._assert_open()
             kepts = [
                 kept
                 for kept in self._namespaces.get(search.namespace, {}).values()
@@ -334,6 +335,7 @@ class InMemoryStore(Store):
     @override
     async def _measure(self, namespace: str, owner: str | None, now: datetime) -> Totals:
         with self._lock:
+            self._assert_open()
             kepts = [
                 kept
                 for kept in self._namespaces.get(namespace, {}).values()
@@ -384,6 +386,7 @@ class InMemoryStore(Store):
     @override
     async def _sweep(self, now: datetime, limit: int) -> Swept:
         with self._lock:
+            self._assert_open()
             gone = [
                 kept
                 for names in self._namespaces.values()
@@ -473,7 +476,7 @@ def _next_head(
         head.fence,
         head.created_at,
         max(head.updated_at, now),
-        None if change.ttl is None else max(head.updated_at, now) + change.ttl,
+        None if change.ttl is None else now + change.ttl,
         head.folded_at,
     )
 

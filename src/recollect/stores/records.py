@@ -30,8 +30,8 @@ class Record(msgspec.Struct, frozen=True):
     """A message as it is stored.
 
     Attributes:
-        seq: its place; conversations are ordered by it, gaps are normal, it is never reused (a
-            summary takes the first seq it replaces).
+        seq: its place; conversations are ordered by it, gaps are normal, it is never reused within
+            a generation (a summary takes the first seq it replaces).
         tokens: as given when it was stored.
         stored_at: when the store took it; UTC.
         batch: in the archive, the label it was archived under; None among the live.
@@ -181,7 +181,10 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Sums over conversations; ``stored_bytes`` counts encoded messages, live and archived."""
+    """Sums over conversations; ``stored_bytes`` counts encoded messages, live and archived.
+
+    ``oldest`` and ``newest`` are the first and last ``created_at``.
+    """
 
     conversations: int = 0
     messages: int = 0
