@@ -5,34 +5,36 @@ from typing import Annotated, Any
 
 import typer
 
+from recollect.cli.exits import EXIT_FAILED
 from recollect.cli.options import AsJson, ProjectFolder, load, read_payload
-from recollect.cli.output import print_json, print_memory, say
+from recollect.cli.output import print_json, print_memory, say, say_notes
+from recollect.errors import InvalidInput, StoreError
 
 app = typer.Typer(
-    help="Read, write and manage one memory: REF is the resource's id, --key the conversation's key.",
+    help="Read, write and manage the conversations of a memory.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
-Ref = Annotated[str, typer.Argument(metavar="REF", help="Id of the memory resource.")]
-Key = Annotated[str, typer.Option("--key", "-k", metavar="KEY", help="Key of the conversation.")]
+Ref = Annotated[str, typer.Argument(metavar="REF", help="Id of the memory, as its YAML file says.")]
+Key = Annotated[str, typer.Option("--key", "-k", metavar="KEY", help="Key of the conversation, such as user:42.")]
 OptionalKey = Annotated[
-    str | None, typer.Option("--key", "-k", metavar="KEY", help="Key; without it the whole store.")
+    str | None, typer.Option("--key", "-k", metavar="KEY", help="One conversation; else the whole store.")
 ]
 Content = Annotated[
-    str | None, typer.Argument(metavar="[CONTENT]", help="Text of one message; - reads stdin.")
+    str | None, typer.Argument(metavar="CONTENT", help="Text of one message; - reads stdin.")
 ]
-RoleName = Annotated[str, typer.Option("--role", help="Role of CONTENT.")]
+RoleName = Annotated[str, typer.Option("--role", metavar="ROLE", help="Role of CONTENT: user, assistant, system or tool.")]
 Payload = Annotated[
     str | None,
     typer.Option("--payload", metavar="JSON", help="A message {role, content} or a list of them."),
 ]
 PayloadFile = Annotated[
-    Path | None, typer.Option("--payload-file", metavar="FILE", help="The payload as a JSON file.")
+    Path | None, typer.Option("--payload-file", metavar="FILE", help="The same from a JSON file; - is stdin.")
 ]
 OnceKey = Annotated[
     str | None,
-    typer.Option("--idempotency-key", metavar="ID", help="Repeating with it takes effect once."),
+    typer.Option("--idempotency-key", metavar="ID", help="The same ID again changes nothing again."),
 ]
 
 
@@ -48,9 +50,9 @@ def _perform(
     once: str | None = None,
 ) -> int:
     loaded = load(project, only_memories=True)
+    resource = loaded.registry.get(ref, used_by=f"memory {operation}")
     if not as_json:
-        for note in loaded.notes:
-            say(f"note: {note}")
+        say_notes(loaded)
 
     async def perform() -> dict[str, Any]:
         from recollect.project.app import open_app
@@ -62,23 +64,52 @@ def _perform(
 
     import asyncio
 
-    output = asyncio.run(perform())
+    try:
+        output = asyncio.run(perform())
+    except StoreError as error:
+        if operation != "health":
+            raise
+        output = _unhealthy(resource.id, key, error)
     (print_json if as_json else print_memory)(output)
-    return 0 if output.get("healthy", True) else 1
+    forgotten = resource.persistence.type == "in_memory" or loaded.store_url.startswith("memory:")
+    if operation in {"write", "append"} and forgotten and not as_json:
+        say("note: this memory lives in the process alone: now that the command ends, it is empty")
+    return 0 if output.get("healthy", True) else EXIT_FAILED
+
+
+def _unhealthy(ref: str, key: str | None, error: StoreError) -> dict[str, Any]:
+    """A store that cannot even be opened is reported like one that fails later."""
+    from recollect.memory.health import unhealthy
+
+    about = {"success": True, "operation": "health", "memory_ref": ref, "key": key}
+    return {**about, **unhealthy(error)}
 
 
 @app.command()
 def read(
     ref: Ref,
     key: Key,
-    limit: Annotated[int | None, typer.Option(help="At most this many (1-1000).")] = None,
-    offset: Annotated[int, typer.Option(help="Skip this many of the oldest.")] = 0,
-    last: Annotated[int | None, typer.Option(help="The newest ones instead.")] = None,
-    archive: Annotated[bool, typer.Option("--archive", help="What was moved away.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=1000, help="At most this many.")
+    ] = None,
+    offset: Annotated[
+        int, typer.Option(metavar="N", min=0, max=2**31, help="Skip this many of the oldest.")
+    ] = 0,
+    last: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=1000, help="The newest N instead.")
+    ] = None,
+    archive: Annotated[
+        bool, typer.Option("--archive", help="What a flush, write or clear moved away.")
+    ] = False,
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """Show messages, oldest first; without --limit all, but no more than the newest 1000."""
+    """Show messages, oldest first.
+
+    Without --limit these are all, but no more than the newest 1000.
+    """
+    if last is not None and (limit is not None or offset):
+        raise InvalidInput("choose by --last, or by --limit and --offset, not by both")
     config: dict[str, Any] = {"offset": offset, "source": "archive" if archive else "live"}
     config |= {"limit": limit} if limit is not None else {}
     config |= {"last": last} if last is not None else {}
@@ -97,7 +128,7 @@ def write(
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """Replace the content; what was there goes to the archive."""
+    """Replace all messages; the former go to the archive."""
     messages = read_payload(content, payload, payload_file, role)
     return _perform("write", ref, key, project, as_json, payload=messages, once=idempotency_key)
 
@@ -114,7 +145,7 @@ def append(
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """Add messages after the existing ones, all or none."""
+    """Add messages after the existing ones."""
     messages = read_payload(content, payload, payload_file, role)
     return _perform("append", ref, key, project, as_json, payload=messages, once=idempotency_key)
 
@@ -135,14 +166,19 @@ def delete(
 def flush(
     ref: Ref,
     key: Key,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report only.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Flush below the threshold too.")] = False,
-    threshold: Annotated[float | None, typer.Option(help="Instead of the resource's, 0-1.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would go, change nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Flush even if no limit is near.")] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", min=0, max=1, help="Flush from this share of a limit; else as in the YAML."
+        ),
+    ] = None,
     idempotency_key: OnceKey = None,
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """Move the oldest messages to the archive when a limit is near."""
+    """Move the oldest messages to the archive if it gets full."""
     config: dict[str, Any] = {"dry_run": dry_run, "force": force}
     config |= {"threshold": threshold} if threshold is not None else {}
     return _perform("flush", ref, key, project, as_json, config=config, once=idempotency_key)
@@ -158,7 +194,12 @@ def clear(
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """Remove all messages but keep the conversation; needs --confirm."""
+    """Remove all messages of a key; needs --confirm."""
+    if not confirm:
+        raise InvalidInput(
+            "clear removes all messages: repeat with --confirm (and --backup to keep them in the "
+            "archive)"
+        )
     config = {"confirm": confirm, "backup": backup}
     return _perform("clear", ref, key, project, as_json, config=config, once=idempotency_key)
 
@@ -173,7 +214,10 @@ def health(
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """Report whether the memory can be used; exit code 1 if not."""
+    """Tell whether the memory can be used.
+
+    The exit code is 1 if not.
+    """
     config = {"include_stats": include_stats}
     return _perform("health", ref, key, project, as_json, config=config)
 

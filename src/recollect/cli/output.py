@@ -3,7 +3,10 @@
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recollect.project.loading import Project
 
 Json = Mapping[str, Any]
 
@@ -21,6 +24,12 @@ def print_json(value: Any) -> None:
 def say(text: str) -> None:
     """Tell the person something that is not the command's result."""
     print(text, file=sys.stderr, flush=True)
+
+
+def say_notes(project: "Project") -> None:
+    """Tell what is legal in the project's files but will surprise."""
+    for note in project.notes:
+        say(f"note: {note}")
 
 
 def on_terminal() -> bool:

@@ -1,12 +1,14 @@
 """``recollect run``: run a workflow, durably, in this process."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from recollect.cli.exits import EXIT_FAILED, Interrupted
 from recollect.cli.options import AsJson, InputFile, Inputs, ProjectFolder, load, read_inputs
-from recollect.cli.output import RunProgress, on_terminal, print_json, print_run, say
+from recollect.cli.output import RunProgress, on_terminal, print_json, print_run, say, say_notes
 from recollect.errors import ConfigError, closest
 
 if TYPE_CHECKING:
@@ -17,13 +19,13 @@ if TYPE_CHECKING:
 
 def run(
     where: Annotated[
-        Path, typer.Argument(metavar="FILE_OR_FOLDER", help="A workflow file, or a project folder.")
+        Path, typer.Argument(metavar="FILE_OR_FOLDER", help="A workflow file, or a project's folder.")
     ],
     inputs: Inputs = None,
     input_file: InputFile = None,
     workflow: Annotated[
         str | None,
-        typer.Option("--workflow", "-w", metavar="ID", help="Which one of the folder's."),
+        typer.Option("--workflow", "-w", metavar="ID", help="Which workflow, if the folder has several."),
     ] = None,
     mock_model: Annotated[
         bool, typer.Option("--mock-model", help="Answer with the offline model; needs no key.")
@@ -41,12 +43,14 @@ def run(
     given = read_inputs(inputs, input_file)
     watched = on_terminal() or not as_json
     if not as_json:
-        for note in loaded.notes:
-            say(f"note: {note}")
-    result = asyncio.run(_run(loaded, chosen, given, mock_model, watched))
+        say_notes(loaded)
+    try:
+        result = asyncio.run(_run(loaded, chosen, given, mock_model, watched))
+    except KeyboardInterrupt:
+        raise kept(loaded) from None
     shown = result.as_json()
     print_json(shown) if as_json else print_run(shown)
-    return 0 if result.status == "completed" else 1
+    return 0 if result.status == "completed" else EXIT_FAILED
 
 
 async def _run(
@@ -67,6 +71,13 @@ def say_found(run_id: str) -> None:
     say(f"finishing run {run_id}, whose process died")
 
 
+def kept(project: "Project") -> Interrupted:
+    """Say where the work of an interrupted command goes on."""
+    folder = project.root.resolve()
+    where = "" if folder == Path.cwd().resolve() else f" --project {shlex.quote(str(project.root))}"
+    return Interrupted(f"interrupted. A run that was going on is kept: `recollect runs resume{where}` finishes it")
+
+
 def _choose(where: Path, workflow: str | None, folder: Path | None) -> "tuple[Project, Workflow]":
     """Return the project and the workflow that the arguments mean.
 
@@ -83,12 +94,17 @@ def _choose(where: Path, workflow: str | None, folder: Path | None) -> "tuple[Pr
     project = load(folder, where)
     if where.resolve() == (project.file and project.file.resolve()):
         return project, _only(project, workflow, where)
-    loaded = add_workflow_file(project, where)
-    if not loaded.workflow.tasks and project.agents:
+    loaded = add_workflow_file(project, where).workflow
+    if workflow not in (None, loaded.id):
+        raise ConfigError(
+            f"{where} is the workflow {loaded.id!r}, not {workflow!r}: --workflow chooses among "
+            "those of a folder"
+        )
+    if not loaded.tasks:
         from recollect.agents.reference import NOT_YET
 
         raise ConfigError(NOT_YET, file=where)
-    return project, loaded.workflow
+    return project, loaded
 
 
 def _only(project: "Project", workflow: str | None, where: Path) -> "Workflow":

@@ -1,13 +1,18 @@
 """``recollect runs``: what ran, how it ended, and finishing what a dead process left."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from recollect.cli.options import AsJson, ProjectFolder, load
-from recollect.cli.output import RunProgress, print_json, say
-from recollect.cli.run import say_found
+from recollect.cli.output import RunProgress, print_json, say, say_notes
+from recollect.cli.run import kept, say_found
+from recollect.errors import RunNotFound
+
+if TYPE_CHECKING:
+    from recollect.workflows.runs import RunTable
 
 app = typer.Typer(
     help="Look at runs, and finish those of processes that died.",
@@ -23,7 +28,8 @@ def list_runs(
     as_json: AsJson = False,
 ) -> int:
     """List runs, the last first."""
-    records = [_shown(record) for record in _table(project).list(limit=limit)]
+    table = _table(project)
+    records = [_shown(record) for record in table.list(limit=limit)] if table else []
     if as_json:
         print_json({"runs": [{k: v for k, v in r.items() if k not in _LONG} for r in records]})
         return 0
@@ -38,12 +44,20 @@ def list_runs(
 
 @app.command()
 def show(
-    run_id: Annotated[str, typer.Argument(metavar="RUN_ID")],
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN_ID", help="As `recollect runs list` shows it.")
+    ],
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """Show one run: its input, output and tasks, redacted by the project's privacy policies."""
-    record = _shown(_table(project).get(run_id))
+    """Show one run: its input, output and tasks.
+
+    What the project's privacy policies hide is hidden here too.
+    """
+    table = _table(project)
+    if table is None:
+        raise RunNotFound(f"no run has the id {run_id!r}. There are no runs yet.", run_id=run_id)
+    record = _shown(table.get(run_id))
     if as_json:
         print_json(record)
         return 0
@@ -64,13 +78,18 @@ def resume(
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """Finish the runs of processes that died; runs that are still going on are left alone."""
+    """Finish the runs of processes that died.
+
+    Runs that are still going on are left alone.
+    """
     import asyncio
 
     from recollect.project.app import open_app
     from recollect.telemetry import Telemetry
 
     loaded = load(project)
+    if not as_json:
+        say_notes(loaded)
 
     async def finish() -> list[Any]:
         telemetry = Telemetry()
@@ -78,7 +97,11 @@ def resume(
         async with open_app(loaded, mock_model=mock_model, telemetry=telemetry) as opened:
             return await opened.resume(on_found=say_found)
 
-    records = [_shown(record) for record in asyncio.run(finish())]
+    try:
+        finished = asyncio.run(finish()) if loaded.data_folder.is_dir() else []
+    except KeyboardInterrupt:
+        raise kept(loaded) from None
+    records = [_shown(record) for record in finished]
     if as_json:
         print_json({"resumed": records})
     elif not records:
@@ -92,14 +115,12 @@ def resume(
 _LONG = frozenset({"input", "output", "tasks"})
 
 
-def _table(project: Any) -> Any:
-    from recollect.project.loading import DATA_FOLDER
+def _table(project: Path | None) -> "RunTable | None":
+    """Return the records of the project's runs; None before the first run: looking makes no file."""
     from recollect.workflows.runs import RunTable
 
-    loaded = load(project, only_memories=True)
-    folder = loaded.root / DATA_FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return RunTable(folder / "runs.sqlite")
+    file = load(project, only_memories=True).data_folder / "runs.sqlite"
+    return RunTable(file) if file.exists() else None
 
 
 def _shown(record: Any) -> dict[str, Any]:

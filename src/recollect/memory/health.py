@@ -35,11 +35,17 @@ async def store_health(
             if config.include_stats:
                 output["memory_stats"] = await _memory_stats(store, namespace)
     except TimeoutError:
-        slow = StoreUnavailable(f"the store did not answer within {HEALTH_TIMEOUT_SECONDS:g} s")
-        output = {"healthy": False, "store_status": "disconnected", "error": slow.as_json()}
+        output = unhealthy(
+            StoreUnavailable(f"the store did not answer within {HEALTH_TIMEOUT_SECONDS:g} s")
+        )
     except StoreError as error:
-        output = {"healthy": False, "store_status": "disconnected", "error": error.as_json()}
+        output = unhealthy(error)
     return output, head
+
+
+def unhealthy(error: StoreError) -> Json:
+    """Return the fields that report a store which cannot be used."""
+    return {"healthy": False, "store_status": "disconnected", "error": error.as_json()}
 
 
 async def _memory_stats(store: Store, namespace: str) -> Json:

@@ -158,7 +158,10 @@ class App:
         """Finish what dead processes left; a run whose journal is gone never began."""
         taken_over = await engine.take_over(on_found=on_found)
         for record in self.runs.unfinished():
-            if not (self._journal / record.executor).is_dir():
+            if (self._journal / record.executor).is_dir():
+                continue
+            # looked at again: a living process ends its run, and only then removes its journal
+            if self.runs.get(record.run_id).ended_at is None:
                 error = RunError("its process died before the run began: start it again")
                 self.runs.end(
                     record.run_id,

@@ -31,6 +31,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
@@ -515,11 +516,19 @@ class Store(ABC):
         return tuple(rows)
 
 
-def _conversation(conversation: ConversationId) -> ConversationId:
+@lru_cache(maxsize=4096)  # a conversation is written to many times
+def _checked(conversation: ConversationId) -> ConversationId:
     namespace, name = conversation
     _address(namespace, "namespace")
     _address(name, "conversation id")
     return conversation
+
+
+def _conversation(conversation: ConversationId) -> ConversationId:
+    try:
+        return _checked(conversation)
+    except TypeError:  # not even hashable
+        raise InvalidConversationId("a conversation is a ConversationId of two texts") from None
 
 
 def _address(text: str, what: str) -> str:
@@ -544,8 +553,10 @@ def _refuse_address(what: str, why: str) -> NoReturn:
 def _label(archive_as: str | None) -> str | None:
     if archive_as is None:
         return None
-    if not isinstance(archive_as, str) or not 0 < len(archive_as) <= 1024:
-        raise InvalidInput("an archive label is text of 1 to 1024 characters")
+    if not isinstance(archive_as, str):
+        raise InvalidInput(f"an archive label is text, not a {type(archive_as).__name__}")
+    if not 0 < len(archive_as) <= 1024:
+        raise InvalidInput("an archive label has 1 to 1024 characters")
     check_text(archive_as, "an archive label")
     return archive_as
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Self, TypeVar
@@ -120,7 +120,7 @@ class InMemoryStore(Store):
             removed = kept.records
             _archive(kept, removed, change)
             first_seq = kept.head.next_seq
-            kept.records = list(_records(change, first_seq))
+            kept.records = _records(change, first_seq)
             kept.head = _next_head(
                 kept.head,
                 change,
@@ -453,11 +453,11 @@ def _first_result(known: _Known, key: Key) -> Written | Head | bool | None:
     return known.result
 
 
-def _records(change: Change, first_seq: int) -> Iterable[Record]:
-    return (
+def _records(change: Change, first_seq: int) -> list[Record]:
+    return [
         Record(seq, row.tokens, change.now, row.message)
         for seq, row in enumerate(change.rows, first_seq)
-    )
+    ]
 
 
 def _next_head(
