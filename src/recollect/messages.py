@@ -133,14 +133,14 @@ def _checked_name(name: object, what: str) -> str:
     return str(name)
 
 
-class ToolCallFunction(msgspec.Struct, frozen=True):
+class ToolCallFunction(msgspec.Struct, frozen=True, gc=False):
     """What a tool call calls: ``arguments`` is JSON text as the model wrote it, unparsed."""
 
     name: str
     arguments: str = "{}"
 
 
-class ToolCall(msgspec.Struct, frozen=True):
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
     """One call that an assistant message asks for; its result is a tool message with the same id."""
 
     id: str
@@ -148,7 +148,7 @@ class ToolCall(msgspec.Struct, frozen=True):
     type: str = "function"
 
 
-class ContentPart(msgspec.Struct, frozen=True, omit_defaults=True):
+class ContentPart(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One part of a content that is more than text."""
 
     type: Literal["text", "image_url", "file"]
@@ -157,7 +157,7 @@ class ContentPart(msgspec.Struct, frozen=True, omit_defaults=True):
     file: dict[str, Any] | None = None
 
 
-class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):
+class Attachment(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A file that came with a message, by ``url`` or as base64 ``data``; one of them is needed."""
 
     kind: Literal["image", "document", "file"]
@@ -168,7 +168,7 @@ class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):
     format: str | None = None
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One utterance.
 
     Attributes:
@@ -219,7 +219,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
         if type(self.metadata) is not FrozenDict:
             if not isinstance(self.metadata, Mapping):
                 raise InvalidMessage(f"metadata is a {type(self.metadata).__name__}, not a mapping")
-            fix(self, "metadata", freeze(self.metadata) if self.metadata else EMPTY)
+            fix(self, "metadata", _metadata(self.metadata))
 
     @property
     def text(self) -> str:
@@ -253,6 +253,28 @@ def _role(role: object) -> str:
     if plain in ROLES:
         return plain
     raise InvalidMessage(f"role is {role!r:.40}: it must be one of user, assistant, system, tool")
+
+
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+def _metadata(given: Mapping[str, Any]) -> FrozenDict:
+    """Freeze metadata; the usual flat map of short texts and numbers by the shortest way."""
+    if not given:
+        return EMPTY
+    for name, value in given.items():
+        kind = type(value)
+        if type(name) is not str or not name.isascii() or kind not in _PLAIN:
+            break
+        if kind is str:
+            if not value.isascii():
+                break
+        elif kind is int and not _INT_MIN <= value <= _INT_MAX:
+            break
+    else:
+        return FrozenDict(given)
+    frozen: FrozenDict = freeze(given)
+    return frozen
 
 
 def _short_text(value: object, what: str) -> None:

@@ -16,11 +16,11 @@ fold, leases and reads leave it. **Reads never write.**
 (``replayed``) when the body is the same, and raises KeyReused when it is not. The body is the kind of
 write, role, content, attachments, tool data and metadata of its messages, and its conversation
 metadata; ids, timestamps and tokens do not count. The record of a key survives fold, replace and
-clear. It lives until the deadline the conversation had right after that write (seven days without
-one), and ends earlier when the conversation expires or is deleted; later writes trim it. The record
-of a keyed delete itself stays for seven days and holds hashes only: while it lives, the same delete
-changes nothing, even if the conversation exists again. Order of checks: key, lease, expect_version,
-limits.
+clear. It lives for seven days, or until the deadline that the conversation had right after that write
+if that is later, and ends earlier when the conversation expires or is deleted; later writes trim it.
+The record of a keyed delete itself stays for seven days and holds hashes only: while it lives, the
+same delete changes nothing, even if the conversation exists again, and any other write with its key
+raises KeyReused. Order of checks: key, lease, expect_version, limits.
 
 **Failures.** A write either happened whole or not at all. ``StoreUnavailable`` says that it did not;
 ``OutcomeUnknown`` that it may have (only for writes without a key; with one, repeat it).

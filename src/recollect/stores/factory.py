@@ -24,7 +24,10 @@ def make_store(
     Raises:
         ConfigError: the URL names no store of this version. It is quoted without its password.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigError(f"this is no URL. Known stores: {_KNOWN}") from None
     if parts.scheme == "memory":
         from recollect.stores.in_memory import InMemoryStore
 
@@ -32,11 +35,15 @@ def make_store(
     if parts.scheme == "sqlite":
         from recollect.stores.sqlite import SqliteStore
 
+        if parts.netloc:
+            raise ConfigError(f"a sqlite URL has three slashes or four. Known stores: {_KNOWN}")
         return SqliteStore(_file(url, folder), clock=clock, call_limits=call_limits)
     if parts.scheme in _COMING:
         raise ConfigError(
             f"the store {parts.scheme}:// is not in this version. Known stores: {_KNOWN}"
         )
+    if not parts.scheme:
+        raise ConfigError(f"this is no URL of a store. Known stores: {_KNOWN}")
     raise ConfigError(
         f"no store has the scheme {parts.scheme[:40]!r}. Known stores: {_KNOWN}."
         + closest(parts.scheme, ("sqlite", "memory"))

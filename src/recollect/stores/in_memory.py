@@ -243,7 +243,12 @@ class InMemoryStore(Store):
     # ---- checks, in the contract's order ---------------------------------------------------------
 
     def _replay(self, kept: _Kept | None, change: Change, kind: type[R]) -> R | None:
-        if kept is None or change.key is None:
+        if change.key is None:
+            return None
+        deleted = self._deleted.get((change.conversation, change.key.name))
+        if deleted is not None and change.now < deleted.expires_at:
+            _first_result(deleted, change.key)  # that key was a delete's: any other write differs
+        if kept is None:
             return None
         known = kept.keys.get(change.key.name)
         if known is None or known.expires_at <= change.now:
@@ -267,7 +272,7 @@ class InMemoryStore(Store):
             return
         for name in [n for n, known in kept.keys.items() if known.expires_at <= change.now]:
             del kept.keys[name]
-        until = kept.head.expires_at or change.now + KEY_RETENTION
+        until = max(change.now + KEY_RETENTION, kept.head.expires_at or _EPOCH)
         kept.keys[change.key.name] = _Known(change.key.body_hash, result, until)
 
     # ---- reads -----------------------------------------------------------------------------------

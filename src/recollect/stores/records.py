@@ -19,14 +19,14 @@ class ConversationId(NamedTuple):
     id: str
 
 
-class NewRecord(msgspec.Struct, frozen=True):
+class NewRecord(msgspec.Struct, frozen=True, gc=False):
     """A message to be stored, with what it costs."""
 
     message: Message
     tokens: int = 0
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A message as it is stored.
 
     Attributes:
@@ -51,7 +51,7 @@ class Damage(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """What is known of a conversation without reading its messages; exact at every moment.
 
     Attributes:
@@ -148,7 +148,7 @@ class Lease(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
-class Written(msgspec.Struct, frozen=True):
+class Written(msgspec.Struct, frozen=True, gc=False):
     """A write that took place.
 
     Attributes:
@@ -164,7 +164,7 @@ class Written(msgspec.Struct, frozen=True):
     replayed: bool = False
 
 
-class Full(msgspec.Struct, frozen=True):
+class Full(msgspec.Struct, frozen=True, gc=False):
     """A write that would have broken a limit: nothing was stored and its key is not used up.
 
     ``head`` is the conversation as it is, None if there is none.
@@ -226,7 +226,7 @@ class CallLimits(msgspec.Struct, frozen=True):
 # ---- what the base class hands to a backend ------------------------------------------------------
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A checked message, ready to be written."""
 
     message: Message

@@ -65,7 +65,7 @@ def remember(
         return
     if head.version % _TRIM_EVERY == 0:
         sweep(db, now, 2 * _TRIM_EVERY)
-    until = now + _RETENTION if head.expires_at is None else head.expires_at
+    until = max(now + _RETENTION, head.expires_at or 0)
     first, last = _first_id(until), _first_id(until + 1000) - 1
     key, data = change.key, _encoder.encode(result)
     values = (first, head.uid, key.name, key.body_hash, kind, data, until, first, last)

@@ -323,7 +323,7 @@ class Model:
         self, now: datetime, talk: Talk, given: Given, body: object, result: object
     ) -> None:
         if given.get("key"):
-            until = talk.deadline or now + SEVEN_DAYS
+            until = max(now + SEVEN_DAYS, talk.deadline or now)
             talk.keys[given["key"]] = Known(body, result, until)
 
     def _again(self, known: Known) -> Written:
