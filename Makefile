@@ -9,7 +9,7 @@ VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-integration lint format types layers check bench soak clean install
+.PHONY: demo test test-integration lint format check bench soak clean install
 
 install: $(READY)
 
@@ -50,7 +50,7 @@ bench: install
 	@$(BIN)/python -m benchmarks.store_append
 
 soak: install
-	@RECOLLECT_SOAK=1 $(BIN)/python -m pytest -q -m soak
+	@$(BIN)/python -m pytest -q -s tests/soak
 
 clean:
 	rm -rf .venv* .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -117,12 +117,22 @@ class RegistryNotProvided(ConfigError):
     code = "RESOURCE_REGISTRY_MISSING"
 
     def __init__(
-        self, used_by: str, *, file: Path | str | None = None, line: int | None = None
+        self,
+        used_by: str,
+        *,
+        project_file: bool = True,
+        file: Path | str | None = None,
+        line: int | None = None,
     ) -> None:
         super().__init__(
-            f"Resource registry not provided: {used_by} uses memory, but autoload is off and the "
-            "project declares no memories. Put `autoload: {enabled: true, include: "
-            '["memory/*.yaml"]}` into recollect.yaml.',
+            f"Resource registry not provided: {used_by} uses memory, but "
+            + (
+                "autoload is off and the project declares no memories. Put `autoload: {enabled: "
+                'true, include: ["memory/*.yaml"]}` into recollect.yaml.'
+                if project_file
+                else "there is no recollect.yaml here or in a folder above. `recollect init` makes a "
+                "project, --project names one that is elsewhere."
+            ),
             file=file,
             line=line,
         )

@@ -2,10 +2,14 @@
 
 import asyncio
 import base64
+import contextlib
+import io
 import json
+import logging
 import stat
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,11 +69,20 @@ async def echo(request: Json, steps: Steps) -> Json:
     return await steps.step("echo", lambda: give(request))
 
 
+async def reached(event: asyncio.Event, by: asyncio.Task[Any]) -> None:
+    """Wait for the event; if the task that should bring it ends first, show how."""
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait({waiting, by}, return_when=asyncio.FIRST_COMPLETED)
+    if not event.is_set():
+        waiting.cancel()
+        pytest.fail(f"never came there: {by.exception()!r}")
+
+
 async def interrupt(folder: Path, walk: Interrupted, run_id: str, request: Json = None) -> None:
     """Leave a run behind that was interrupted between its steps."""
     async with Engine.open(folder, walk, finish=Ends()) as engine:
         run = asyncio.create_task(engine.run(run_id, request))
-        await walk.reached.wait()
+        await reached(walk.reached, run)
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
@@ -176,7 +189,7 @@ async def test_nothing_of_ended_runs_is_left_while_another_goes_on(
 
     async with Engine.open(folder, walk, finish=ends) as engine:
         other = asyncio.create_task(engine.run("other", "wait"))
-        await waiting.wait()
+        await reached(waiting, other)
         for number in range(3):
             await engine.run(f"r{number}", [marker, marker * 2_000])
             assert traces(folder, marker) == []
@@ -279,7 +292,7 @@ async def test_a_failed_step_fails_the_same_way_when_replayed(folder: Path, ends
 
     async with Engine.open(folder, walk, finish=ends) as engine:
         run = asyncio.create_task(engine.run("r1", None))
-        await hang.wait()
+        await reached(hang, run)
         run.cancel()
         await asyncio.wait({run})
     assert await take_over(folder, walk, ends) == ["r1"]
@@ -297,7 +310,7 @@ async def test_a_cancelled_take_over_leaves_the_run_for_the_next_and_does_not_co
         walk.reached.clear()
         async with Engine.open(folder, walk, finish=ends) as engine:
             taking = asyncio.create_task(engine.take_over(on_found=lambda _: None))
-            await walk.reached.wait()
+            await reached(walk.reached, taking)
             taking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await taking
@@ -368,7 +381,7 @@ async def test_an_engine_can_take_over_after_its_own_runs_and_run_again(
     walk = Interrupted()
     async with Engine.open(folder, walk, finish=ends) as engine:
         run = asyncio.create_task(engine.run("interrupted", 1))
-        await walk.reached.wait()
+        await reached(walk.reached, run)
         with pytest.raises(RunError, match="while runs go on"):
             await engine.take_over(on_found=lambda _: None)
         with pytest.raises(RunError, match="already started"):
@@ -454,3 +467,16 @@ async def test_the_engine_says_nothing(
             await engine.run("r1", "SECRET")
     assert capfd.readouterr() == ("", "")
     assert [record for record in caplog.records if record.name.startswith("dbos")] == []
+
+
+async def test_the_engine_holds_on_to_no_stream(
+    folder: Path, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("dbos"), "handlers", [])
+    replaced = io.TextIOWrapper(io.BytesIO())
+    with contextlib.redirect_stderr(replaced):
+        async with Engine.open(folder, echo, finish=ends) as engine:
+            await engine.run("r1", 1)
+    replaced.close()
+    async with Engine.open(folder, echo, finish=ends) as engine:
+        assert await engine.run("r2", 2) == 2

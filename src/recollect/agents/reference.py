@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from recollect.memory.resource import Section, TemplateText, Version
+from recollect.memory.resource import Id, Section, TemplateText, Version
 
 Mode = Literal["read-write", "read-only"]
 NOT_YET = "running an agent is not in this version: it comes with the agent loop"
@@ -36,7 +36,7 @@ class Agent(Section):
     """An agent as YAML describes it; it loads and its references resolve, it does not run yet."""
 
     resource: Literal["agent"] = "agent"
-    id: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")
+    id: Id
     description: str = ""
     version: Version = ""
     model: str | dict[str, Any] | None = None

@@ -3,7 +3,7 @@
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from recollect.errors import (
     TemplateError,
     error_json,
 )
+
+_NAMELESS: Mapping[type[OSError], str] = {FileNotFoundError: "the current folder"}
+"""What an error of the system is about when it does not say: else it is the output."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -44,7 +47,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if os.environ.get("RECOLLECT_DEBUG"):
             raise
         _mute_stdout()
-        where = "the output" if error.filename is None else str(error.filename)
+        where = error.filename or _NAMELESS.get(type(error), "the output")
         _tell(f"{where} cannot be used: {error.strerror or type(error).__name__}")
         return EXIT_FAILED
     except Exception as error:
@@ -59,7 +62,7 @@ def _ready_streams() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - stays
         elif reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="backslashreplace")
 
@@ -81,8 +84,6 @@ def _dispatch(args: Sequence[str]) -> int:
     try:
         result = command.main(args=list(args), prog_name="recollect", standalone_mode=False)
     except typer.Exit as stop:
-        if stop.exit_code == EXIT_INTERRUPTED:  # the parser's own word for Ctrl-C
-            raise KeyboardInterrupt from None
         return stop.exit_code
     except typer.Abort:
         raise KeyboardInterrupt from None
@@ -90,6 +91,8 @@ def _dispatch(args: Sequence[str]) -> int:
         if not hasattr(error, "format_message"):  # what the command line parser has to say
             raise
         return _refused(error)
+    if result == EXIT_INTERRUPTED:  # the parser's own word for Ctrl-C
+        raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
 
 

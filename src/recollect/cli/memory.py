@@ -17,24 +17,34 @@ app = typer.Typer(
 )
 
 Ref = Annotated[str, typer.Argument(metavar="REF", help="Id of the memory, as its YAML file says.")]
-Key = Annotated[str, typer.Option("--key", "-k", metavar="KEY", help="Key of the conversation, such as user:42.")]
+Key = Annotated[
+    str,
+    typer.Option("--key", "-k", metavar="KEY", help="Key of the conversation, such as user:42."),
+]
 OptionalKey = Annotated[
-    str | None, typer.Option("--key", "-k", metavar="KEY", help="One conversation; else the whole store.")
+    str | None,
+    typer.Option("--key", "-k", metavar="KEY", help="One conversation; else the whole store."),
 ]
 Content = Annotated[
     str | None, typer.Argument(metavar="CONTENT", help="Text of one message; - reads stdin.")
 ]
-RoleName = Annotated[str, typer.Option("--role", metavar="ROLE", help="Role of CONTENT: user, assistant, system or tool.")]
+RoleName = Annotated[
+    str,
+    typer.Option("--role", metavar="ROLE", help="Who says CONTENT."),
+]
 Payload = Annotated[
     str | None,
     typer.Option("--payload", metavar="JSON", help="A message {role, content} or a list of them."),
 ]
 PayloadFile = Annotated[
-    Path | None, typer.Option("--payload-file", metavar="FILE", help="The same from a JSON file; - is stdin.")
+    Path | None,
+    typer.Option("--payload-file", metavar="FILE", help="The same from a JSON file; - is stdin."),
 ]
 OnceKey = Annotated[
     str | None,
-    typer.Option("--idempotency-key", metavar="ID", help="The same ID again changes nothing again."),
+    typer.Option(
+        "--idempotency-key", metavar="ID", help="The same ID again changes nothing again."
+    ),
 ]
 
 
@@ -50,9 +60,9 @@ def _perform(
     once: str | None = None,
 ) -> int:
     loaded = load(project, only_memories=True)
-    resource = loaded.registry.get(ref, used_by=f"memory {operation}")
     if not as_json:
         say_notes(loaded)
+    resource = loaded.registry.get(ref, used_by=f"memory {operation}")
 
     async def perform() -> dict[str, Any]:
         from recollect.project.app import open_app
@@ -166,13 +176,13 @@ def delete(
 def flush(
     ref: Ref,
     key: Key,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would go, change nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Report what would go, change nothing.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Flush even if no limit is near.")] = False,
     threshold: Annotated[
         float | None,
-        typer.Option(
-            metavar="X", min=0, max=1, help="Flush from this share of a limit; else as in the YAML."
-        ),
+        typer.Option(metavar="X", min=0, max=1, help="Share of a limit, if not the YAML's."),
     ] = None,
     idempotency_key: OnceKey = None,
     project: ProjectFolder = None,

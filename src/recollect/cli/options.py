@@ -20,7 +20,7 @@ ProjectFolder = Annotated[
     typer.Option(
         "--project",
         metavar="DIR",
-        help="Folder of the project; else the nearest with a recollect.yaml.",
+        help="The project's folder; else the nearest one above.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -133,7 +133,9 @@ def _json(text: str, what: str) -> Any:
     except RecursionError:
         raise ConfigError(f"{what} is nested too deeply") from None
     except ValueError:  # the only other one: Python refuses to convert it
-        raise ConfigError(f"{what} holds a number of thousands of digits: give it as text") from None
+        raise ConfigError(
+            f"{what} holds a number of thousands of digits: give it as text"
+        ) from None
 
 
 def read_payload(content: str | None, payload: str | None, file: Path | None, role: str) -> Any:
@@ -152,7 +154,7 @@ def read_payload(content: str | None, payload: str | None, file: Path | None, ro
     if payload is not None:
         if not payload.lstrip().startswith(("{", "[", '"')):
             raise ConfigError(
-                "--payload takes JSON, such as {\"role\": \"user\", \"content\": \"Hi\"}: give plain "
+                '--payload takes JSON, such as {"role": "user", "content": "Hi"}: give plain '
                 "text as CONTENT, and a file with --payload-file"
             )
         return _json(checked_text(payload, "--payload"), "--payload")

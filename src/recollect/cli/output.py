@@ -122,4 +122,14 @@ def print_run(result: Json) -> None:
         print(_printable(json.dumps(output, ensure_ascii=False, indent=2)))
     say(f"run {result['run_id']} {result['status']}")
     if failed and result.get("error"):
-        say(f"recollect: {result['error']['message']}")
+        say(f"recollect: {_failure(result['error'])}")
+
+
+def _failure(error: Json) -> str:
+    """Say which task it was; and where a missing value may come from."""
+    task, text = error["details"].get("task"), str(error["message"])
+    if task and f"task {task!r}" not in text:
+        text = f"task {task!r}: {text}"
+    if error["code"] == "TEMPLATE_MISSING_KEY" and ": . is a map" in text:
+        text += " Inputs are given with --input NAME=VALUE."
+    return text

@@ -32,9 +32,7 @@ _TEMPLATE_FILES = ("recollect.yaml", "workflow.yaml", "memory/conversation.yaml"
 
 
 def init(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Created if missing.")
-    ] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Created if missing.")] = Path(),
 ) -> int:
     """Make a project: a chatbot that remembers, even offline."""
     from recollect.project.definition import FILE_NAMES
@@ -159,7 +157,7 @@ def render(
 
 
 def fmt(
-    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE", help="YAML files.")],
     fix: Annotated[bool, typer.Option("--fix", help="Write the repaired files.")] = False,
 ) -> int:
     """Repair snippets that lost their indentation.

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 def run(
     where: Annotated[
-        Path, typer.Argument(metavar="FILE_OR_FOLDER", help="A workflow file, or a project's folder.")
+        Path,
+        typer.Argument(metavar="FILE_OR_FOLDER", help="A workflow file, or a project's folder."),
     ],
     inputs: Inputs = None,
     input_file: InputFile = None,
     workflow: Annotated[
         str | None,
-        typer.Option("--workflow", "-w", metavar="ID", help="Which workflow, if the folder has several."),
+        typer.Option(
+            "--workflow", "-w", metavar="ID", help="Which workflow, if the folder has several."
+        ),
     ] = None,
     mock_model: Annotated[
         bool, typer.Option("--mock-model", help="Answer with the offline model; needs no key.")
@@ -75,7 +78,9 @@ def kept(project: "Project") -> Interrupted:
     """Say where the work of an interrupted command goes on."""
     folder = project.root.resolve()
     where = "" if folder == Path.cwd().resolve() else f" --project {shlex.quote(str(project.root))}"
-    return Interrupted(f"interrupted. A run that was going on is kept: `recollect runs resume{where}` finishes it")
+    return Interrupted(
+        f"interrupted. A run that was going on is kept: `recollect runs resume{where}` finishes it"
+    )
 
 
 def _choose(where: Path, workflow: str | None, folder: Path | None) -> "tuple[Project, Workflow]":

@@ -23,7 +23,9 @@ app = typer.Typer(
 
 @app.command("list")
 def list_runs(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many.")] = 20,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="At most this many.")
+    ] = 20,
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:

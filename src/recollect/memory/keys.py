@@ -5,6 +5,7 @@ resource) and replaces what the privacy policy hides by a hash, because an id is
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import quote
@@ -16,6 +17,8 @@ from recollect.templates import escape_whole_key, render_key
 
 MAX_KEY_CHARACTERS = 512
 BACKUP_PREFIX = "backup:"
+_ODD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROLS = {"\n": "a line break", "\r": "a line break", "\t": "a tab", "\0": "a NUL"}
 RESERVED_PREFIXES = ("__", BACKUP_PREFIX, "archive:")
 
 
@@ -48,17 +51,30 @@ def checked_key(key: str) -> str:
     """Refuse keys that no conversation can have.
 
     Raises:
-        InvalidConversationId: empty or longer than 512 characters.
+        InvalidConversationId: empty, longer than 512 characters, or with characters no store takes.
     """
     if not key.strip():
         raise InvalidConversationId(
-            "the key is empty: check the values that its template reads, or pass another"
+            "the key is empty: it names the conversation, such as user:42. If a template makes it, "
+            "check the values it reads"
+        )
+    if odd := _ODD.search(key):
+        raise InvalidConversationId(
+            f"the key holds {_described(odd[0])} at position {odd.start() + 1}: leave it out, or "
+            "replace it"
         )
     if len(key) > MAX_KEY_CHARACTERS:
         raise InvalidConversationId(
             f"the key has {len(key):,} characters: at most {MAX_KEY_CHARACTERS} are allowed"
         )
     return key
+
+
+def _described(character: str) -> str:
+    code = f"U+{ord(character):04X}"
+    if "\ud800" <= character <= "\udfff":
+        return f"bytes that are not UTF-8 ({code})"
+    return f"{_CONTROLS.get(character, 'a control character')} ({code})"
 
 
 def refuse_reserved(key: str) -> None:

@@ -158,17 +158,31 @@ class Memory:
         )
 
     def _admit(self, messages: Sequence[Message]) -> Admitted:
-        counter = self.counter()
-        records: list[NewRecord] = []
-        dropped = redactions = 0
+        kept: list[Message] = []
+        redactions = 0
         for message in messages:
-            if not self.redactor.persistable(message):
-                dropped += 1
-                continue
-            safe, hits = self.redactor.redact(message)
-            redactions += hits
-            records.append(NewRecord(safe, message_tokens(counter, safe)))
-        return Admitted(records=tuple(records), dropped=dropped, redactions=redactions)
+            if self.redactor.persistable(message):
+                safe, hits = self.redactor.redact(message)
+                redactions += hits
+                kept.append(safe)
+        counter = None if self._will_be_refused(kept) else self.counter()
+        records = (
+            NewRecord(message, message_tokens(counter, message) if counter else 0)
+            for message in kept
+        )
+        return Admitted(
+            records=tuple(records), dropped=len(messages) - len(kept), redactions=redactions
+        )
+
+    def _will_be_refused(self, messages: Sequence[Message]) -> bool:
+        """Whether they are surely too much for one call: counting tokens of that takes seconds."""
+        limits = self.store.call_limits
+        lengths = [len(message.text) for message in messages]  # bytes are never fewer
+        return (
+            len(lengths) > limits.call_messages
+            or max(lengths, default=0) > limits.message_bytes
+            or sum(lengths) > limits.call_bytes
+        )
 
     async def _make_room(self, room: Room, head: Head | None) -> int:
         """Archive the oldest units so that ``room`` fits; returns how many messages went.
@@ -199,13 +213,15 @@ class Memory:
     def _over_limit(self, room: Room, head: Head | None) -> MemoryLimitExceeded:
         resource = self.resource
         held = held_tokens(head.message_count, head.token_count) if head else 0
+        new = "1 more message" if room.messages == 1 else f"{room.messages} more messages"
+        too_long = limits_of(resource).broken_by(room.messages, room.tokens)
         return MemoryLimitExceeded(
-            f"memory {resource.id!r} has no room for {room.messages} more messages with "
+            f"memory {resource.id!r} has no room for {new} with "
             f"{held_tokens(room.messages, room.tokens)} tokens: it holds {held} tokens"
             f"{f' of {resource.max_tokens}' if resource.max_tokens else ''} and "
             f"{head.message_count if head else 0} messages"
             f"{f' of {resource.max_messages}' if resource.max_messages else ''}. Nothing was stored. "
-            + ("Flush it" if resource.disable_flush else "Shorten the messages")
+            + ("Flush it" if resource.disable_flush and not too_long else "Shorten the messages")
             + ", or raise the limits of the resource",
             memory_ref=resource.id,
             current_tokens=held,

@@ -40,7 +40,7 @@ class ReadConfig(Section):
     limit: Annotated[
         Annotated[int, Field(ge=1, le=READ_CAP)] | None, BeforeValidator(_none_for_zero)
     ] = None
-    offset: int = Field(0, ge=0)
+    offset: int = Field(0, ge=0, le=2**62)
     last: int | None = Field(None, ge=1, le=READ_CAP)
     source: Literal["live", "archive"] = "live"
     batch: str | None = None
@@ -139,5 +139,6 @@ def _problems(error: ValidationError, model: type[Section]) -> str:
                 else f"unknown field {field!r}.{closest(field, model.model_fields)}"
             )
         else:
-            lines.append(f"{field}: {problem['msg'].removeprefix('Value error, ')}")
+            message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+            lines.append(f"{field}: {message}" if field else message)
     return "; ".join(lines)

@@ -17,6 +17,20 @@ _GO_TIME = re.compile(r"^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,9})?) ([+-]\
 _FAR_FUTURE_SECONDS = 253_402_300_799  # 9999-12-31
 
 
+_KINDS = ((bool, "true or false"), (int | float, "a number"), (str, "a text"), (Mapping, "a map"))
+
+
+def kind_of(value: object) -> str:
+    """Say in the words of YAML what a value is."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "a list"
+    return next(
+        (words for kind, words in _KINDS if isinstance(value, kind)), f"a {type(value).__name__}"
+    )
+
+
 def messages_of(payload: object, now: datetime) -> tuple[Message, ...]:
     """Return the messages of a payload, in order.
 
@@ -33,7 +47,7 @@ def messages_of(payload: object, now: datetime) -> tuple[Message, ...]:
         if not payload:
             raise InvalidMessage("payload is an empty list: messages cannot be empty")
         return tuple(_message(item, f"message[{i}]", now) for i, item in enumerate(payload))
-    shape = "missing" if payload is None else f"a {type(payload).__name__}"
+    shape = "missing" if payload is None else kind_of(payload)
     raise InvalidMessage(
         f"payload is {shape}: give a message {{role, content}}, a list of messages, or a text"
     )
@@ -43,7 +57,7 @@ def _message(item: object, where: str, now: datetime) -> Message:
     if isinstance(item, str):
         item = {"content": item}
     if not isinstance(item, Mapping):
-        raise InvalidMessage(f"{where} is a {type(item).__name__}: a message is {{role, content}}")
+        raise InvalidMessage(f"{where} is {kind_of(item)}: a message is {{role, content}}")
     if not item:
         raise InvalidMessage(f"{where} is empty: a message is {{role, content}}")
     if not _FIELDS & set(item):
@@ -93,7 +107,7 @@ def _metadata(item: Mapping[str, Any]) -> dict[str, Any]:
     if metadata is None:
         metadata = {}
     if not isinstance(metadata, Mapping):
-        raise InvalidMessage(f"metadata is a {type(metadata).__name__}, not a mapping")
+        raise InvalidMessage(f"metadata is {kind_of(metadata)}, not a map")
     name = item.get("name")
     return {**metadata, "name": name} if name is not None else dict(metadata)
 
@@ -131,14 +145,14 @@ def _moment(value: object, now: datetime) -> datetime:
     if value is None or value == "":
         return now
     if isinstance(value, bool):
-        raise InvalidMessage("timestamp is a bool: give an ISO 8601 time or epoch seconds")
+        raise InvalidMessage("timestamp is true or false: give an ISO 8601 time or epoch seconds")
     if isinstance(value, int | float):
         return _from_epoch(float(value))
     if isinstance(value, str):
         return _from_text(value.strip())
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
-    raise InvalidMessage(f"timestamp is a {type(value).__name__}, not a time")
+    raise InvalidMessage(f"timestamp is {kind_of(value)}, not a time")
 
 
 def _from_epoch(seconds: float) -> datetime:

@@ -66,12 +66,20 @@ class Registry:
     """The memory resources of a project by id; ids are compared without case.
 
     ``declared`` is False when autoload is off and nothing is declared inline: then every use of
-    memory is answered by RegistryNotProvided, which says how to turn it on.
+    memory is answered by RegistryNotProvided, which says how to turn it on; ``project_file`` tells
+    it whether there is a file to do so.
     """
 
-    def __init__(self, defined: Mapping[str, Defined], *, declared: bool = True) -> None:
+    def __init__(
+        self,
+        defined: Mapping[str, Defined],
+        *,
+        declared: bool = True,
+        project_file: bool = True,
+    ) -> None:
         self._defined = {id_.casefold(): entry for id_, entry in defined.items()}
         self._declared = declared or bool(defined)
+        self._project_file = project_file
 
     @property
     def resources(self) -> list[Resource]:
@@ -87,7 +95,9 @@ class Registry:
             RegistryNotProvided: memory is off. MemoryResourceNotFound: there is no such id.
         """
         if not self._declared:
-            raise RegistryNotProvided(used_by, file=file, line=line)
+            raise RegistryNotProvided(
+                used_by, project_file=self._project_file, file=file, line=line
+            )
         entry = self._defined.get(ref.casefold())
         if entry is None:
             known = [entry.resource.id for entry in self._defined.values()]

@@ -3,6 +3,7 @@
 Fields that belong to later versions are refused by name (``refused``), never ignored.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -22,6 +23,8 @@ from recollect.errors import TemplateError
 from recollect.memory.privacy import check_pattern
 from recollect.templates import parse as parse_template
 
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
 
 def _parsed(text: str) -> str:
     try:
@@ -31,6 +34,16 @@ def _parsed(text: str) -> str:
     return text
 
 
+def _id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise ValueError(
+            f"{text[:40]!r} is no id: use letters, digits, _ . and - (at most 100, and neither . nor "
+            "- first)"
+        )
+    return text
+
+
+Id = Annotated[str, AfterValidator(_id)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 TemplateText = Annotated[str, Field(min_length=1), AfterValidator(_parsed)]
 PersistenceType = Literal["in_memory", "sqlite", "redis", "postgres"]
@@ -204,7 +217,7 @@ class Resource(Section):
     }
 
     resource: Literal["memory"] = "memory"
-    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    id: Id
     description: str = ""
     version: Version = ""
     key: TemplateText | None = None

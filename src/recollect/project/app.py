@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +17,7 @@ from recollect.memory import keys
 from recollect.memory.privacy import Redactor, merged
 from recollect.memory.registry import Memories, Request
 from recollect.project.loading import Project
+from recollect.stores.base import Store
 from recollect.stores.factory import make_store
 from recollect.stores.in_memory import InMemoryStore
 from recollect.telemetry import Telemetry
@@ -26,6 +28,8 @@ if TYPE_CHECKING:  # models, workflows and dbos are heavy: reading a memory need
     from recollect.workflows.engine import Engine
     from recollect.workflows.runtime import Runtime
     from recollect.workflows.workflow import Workflow
+
+_IDENTITY = re.compile("[A-Za-z0-9_.-]{1,100}")
 
 Json = dict[str, Any]
 Found = Callable[[str], None]
@@ -280,7 +284,7 @@ async def open_app(
     telemetry = telemetry or Telemetry()
     async with AsyncExitStack() as stack:
         identity = project_identity(project)
-        durable = make_store(project.store_url, folder=project.root, clock=clock)
+        durable = make_project_store(project, clock)
         memories = Memories(
             project.registry,
             durable=await stack.enter_async_context(durable),
@@ -289,6 +293,24 @@ async def open_app(
             telemetry=telemetry,
         )
         yield App(project, memories, clock=clock, telemetry=telemetry, mock=mock_model)
+
+
+def make_project_store(project: Project, clock: Clock | None = None) -> Store:
+    """Return the project's store, not opened yet.
+
+    Raises:
+        ConfigError: its URL is wrong; the text says where it was set.
+    """
+    try:
+        return make_store(project.store_url, folder=project.root, clock=clock)
+    except ConfigError as error:
+        from_file = project.store_url == project.settings.store
+        if from_file and project.document:
+            place = project.document
+            raise ConfigError(
+                f"store: {error}", file=place.file, line=place.line_of(("store",))
+            ) from None
+        raise ConfigError(f"RECOLLECT_STORE_URL: {error}") from None
 
 
 def project_identity(project: Project) -> str:
@@ -304,20 +326,20 @@ def project_identity(project: Project) -> str:
         if not path.exists():
             _write_identity(path)
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError):
-        raise ConfigError(
-            "the file does not hold the project's id: restore it from a backup, because memories "
-            "are kept under that id",
-            file=path,
-        ) from None
+    except (ValueError, RecursionError):
+        data = None
     except OSError as error:
         raise StoreUnavailable(
-            f"{path}: {error.strerror or type(error).__name__}: make the folder writable, or copy "
-            "the project to one that is"
+            f"{path}: {error.strerror or type(error).__name__}: this user must be able to write to "
+            "the folder, and its disk must have room"
         ) from None
     identity = data.get("id") if isinstance(data, dict) else None
-    if not isinstance(identity, str) or not identity:
-        raise ConfigError("the file does not hold the project's id: restore it", file=path)
+    if not isinstance(identity, str) or not _IDENTITY.fullmatch(identity):
+        raise ConfigError(
+            "the file does not hold the project's id: restore it from a backup, because memories "
+            "are kept under that id; if there are none yet, delete it",
+            file=path,
+        )
     return identity
 
 

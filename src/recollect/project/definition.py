@@ -1,5 +1,6 @@
 """What ``recollect.yaml`` (or ``compozy.yaml``) says, checked."""
 
+from pathlib import PurePosixPath
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -30,8 +31,12 @@ class Autoload(Section):
     @classmethod
     def _stay_inside(cls, patterns: list[str]) -> list[str]:
         for pattern in patterns:
-            if not pattern.strip():
-                raise ValueError("a pattern is empty")
+            if not pattern.strip() or not PurePosixPath(pattern).parts:
+                raise ValueError(
+                    f'{pattern!r} matches no file: write something like "memory/*.yaml"'
+                )
+            if any("**" in part != "**" for part in pattern.split("/")):
+                raise ValueError(f"{pattern[:60]!r}: ** stands alone between slashes")
             if pattern.startswith(("/", "~")) or ".." in pattern.split("/"):
                 raise ValueError(
                     f"{pattern[:60]!r} leaves the project folder: patterns are relative to it"

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ class Project:
     @property
     def name(self) -> str:
         """The name to show."""
-        return self.settings.name or self.root.name
+        return self.settings.name or self.root.resolve().name
 
     @property
     def data_folder(self) -> Path:
@@ -73,7 +74,7 @@ def find_root(start: Path) -> Path:
     """Return the nearest folder, from ``start`` upwards, with a project file; else ``start``'s own."""
     folder = start if start.is_dir() else start.parent
     for candidate in (folder, *folder.resolve().parents):
-        if any((candidate / name).is_file() for name in FILE_NAMES):
+        if any(os.path.isfile(candidate / name) for name in FILE_NAMES):  # noqa: PTH113 - no error
             return candidate
     return folder
 
@@ -98,6 +99,11 @@ def load_memories(root: Path, env: Mapping[str, str] | None = None) -> Project:
         store_url=process_env.get("RECOLLECT_STORE_URL") or settings.store or DEFAULT_STORE,
         env={**process_env, **_dotenv(root), **settings.env},
     )
+    if project.data_folder.exists() and not project.data_folder.is_dir():
+        raise ConfigError(
+            "this must be a folder, for the project's data: move the file away",
+            file=project.data_folder,
+        )
     _Loader(project, document).load()
     return project
 
@@ -108,6 +114,12 @@ def read_yaml(file: Path) -> Document:
     if is_flattened(text):
         raise flattened_error(text, file=file)
     return parse(text, file=file)
+
+
+def resource_kind(document: Document) -> str | None:
+    """Return what a file says it defines: ``memory``, ``agent``, ...; None if it does not say."""
+    kind = document.value.get("resource") if isinstance(document.value, dict) else None
+    return None if kind is None else str(kind)
 
 
 def _project_document(root: Path) -> tuple[Path | None, Document | None]:
@@ -124,13 +136,15 @@ def _dotenv(root: Path) -> dict[str, str]:
     path = root / ".env"
     if not path.is_file():
         return {}
-    from dotenv import dotenv_values  # noqa: PLC0415 - most projects have no such file
+    from dotenv.parser import parse_stream  # noqa: PLC0415 - most projects have no such file
 
-    try:
-        values = dotenv_values(path, interpolate=False, encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError("the file is not UTF-8: save it as UTF-8", file=path) from None
-    return {name: value for name, value in values.items() if value is not None}
+    values = {}
+    for binding in parse_stream(StringIO(read_text(path).removeprefix("\ufeff"))):
+        if binding.error:  # the line may hold a secret: it is not repeated
+            raise ConfigError("write NAME=value", file=path, line=binding.original.line)
+        if binding.key is not None and binding.value is not None:
+            values[binding.key] = binding.value
+    return values
 
 
 class _Loader:
@@ -151,7 +165,9 @@ class _Loader:
         for file in self._autoloaded():
             self._tolerating(file, users)
         self._project.registry = Registry(
-            self._memories, declared=settings.autoload.enabled or bool(settings.memories)
+            self._memories,
+            declared=settings.autoload.enabled or bool(settings.memories),
+            project_file=self._project.file is not None,
         )
         self._project.document = self._document
         self._project.users = users
@@ -182,7 +198,7 @@ class _Loader:
 
     def _autoload(self, file: Path, users: list[Document]) -> None:
         document = read_yaml(file)
-        kind = document.value.get("resource") if isinstance(document.value, dict) else None
+        kind = resource_kind(document)
         self._project.notes.extend(document.warnings)
         if kind == "memory":
             self._memory(document, ())
@@ -190,10 +206,10 @@ class _Loader:
             users.append(document)
         elif kind not in _OTHER_RESOURCES:
             known = ("memory", "workflow", "agent")
-            what = "has no resource field" if kind is None else f"has resource {str(kind)[:40]!r}"
+            what = "has no resource field" if kind is None else f"has resource {kind[:40]!r}"
             raise ConfigError(
                 f"an autoloaded file {what}: it must be one of {', '.join(known)}."
-                + closest(str(kind), known),
+                + closest(kind or "", known),
                 file=file,
                 line=document.line_of(("resource",)),
             )
@@ -203,7 +219,7 @@ class _Loader:
         line = document.line_of((*path, "id"))
         entry = Defined(resource=resource, file=Path(document.file), line=line)
         other = self._memories.setdefault(resource.id.casefold(), entry)
-        if other is not entry and other.file.resolve() != entry.file.resolve():
+        if other is not entry and (path or other.file.resolve() != entry.file.resolve()):
             raise ConfigError(
                 f"DUPLICATE_CONFIG: memory {resource.id!r} is already defined in "
                 f"{other.file}:{other.line}: rename one",
@@ -213,6 +229,9 @@ class _Loader:
 
     def _note_stores(self) -> None:
         scheme = self._project.store_url.partition(":")[0]
+        kept = f"in the project's store ({scheme}), which is durable too"
+        if scheme == "memory":
+            kept = "only as long as the process lives, as the project's store (memory) is"
         for entry in self._memories.values():
             wanted = entry.resource.persistence.type
             if (
@@ -220,27 +239,43 @@ class _Loader:
                 and "persistence" in entry.resource.model_fields_set
             ):
                 self._project.notes.append(
-                    f"{entry.file}: memory {entry.resource.id!r} asks for {wanted}; it is kept in "
-                    f"the project's store ({scheme}), which is durable too"
+                    f"{entry.file}: memory {entry.resource.id!r} asks for {wanted}; it is kept "
+                    f"{kept}"
                 )
 
 
 def _matching(root: Path, patterns: Iterable[str]) -> Iterable[Path]:
-    base = root.resolve()
     for pattern in patterns:
-        for path in root.glob(pattern):
-            if not path.is_file() or any(fnmatch(path.name, name) for name in _EDITOR_FILES):
+        for path in _glob(root, pattern):
+            if any(fnmatch(path.name, name) for name in _EDITOR_FILES):
                 continue
-            if not path.resolve().is_relative_to(base):
+            if path.is_symlink() and not os.path.exists(path):  # noqa: PTH110 - loops are no error
                 raise ConfigError(
-                    "autoload matches a link that leaves the project folder: copy the file into it",
+                    "autoload matches a link that leads nowhere: remove it, or restore its target",
                     file=path,
                 )
-            yield path
+            if path.is_file() and path.relative_to(root).parts[0] != DATA_FOLDER:
+                check_inside(root, path)
+                yield path
+
+
+def check_inside(root: Path, path: Path) -> None:
+    """Refuse a file that the project names but does not hold.
+
+    Raises:
+        ConfigError: the path, or the target of a link in it, leaves the project folder.
+    """
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ConfigError("this leaves the project folder: copy the file into it", file=path)
+
+
+def _glob(root: Path, pattern: str) -> Iterable[Path]:
+    """As Python 3.13 does: before it, a final ``**`` matched folders only."""
+    return root.glob(f"{pattern}/*" if pattern.split("/")[-1] == "**" else pattern)
 
 
 def _excluded(root: Path, patterns: Iterable[str]) -> Iterable[Path]:
     for pattern in patterns:
-        yield from root.glob(pattern)
+        yield from _glob(root, pattern)
         if "/" not in pattern:
             yield from root.glob(f"**/{pattern}")

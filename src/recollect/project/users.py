@@ -6,7 +6,8 @@ from pathlib import Path
 
 from recollect.agents.reference import Agent
 from recollect.errors import ConfigError
-from recollect.project.loading import Project, load_memories, read_yaml
+from recollect.memory.resource import Resource
+from recollect.project.loading import Project, check_inside, load_memories, read_yaml, resource_kind
 from recollect.project.workflow_file import check_workflow, load_workflow
 from recollect.project.yaml_file import Document, validate
 from recollect.workflows.workflow import Workflow
@@ -40,7 +41,7 @@ def load_project(root: Path, env: Mapping[str, str] | None = None) -> Project:
     for position, source in enumerate(project.settings.workflows):
         _load_workflow(project, _listed(project, source.source, position))
     for document in project.users:
-        if isinstance(document.value, dict) and document.value.get("resource") == "agent":
+        if resource_kind(document) == "agent":
             _load_agent(project, document, ())
         elif not _is_loaded(project, document):
             _load_workflow(project, document)
@@ -63,6 +64,26 @@ def add_workflow_file(project: Project, file: Path) -> LoadedWorkflow:
     return loaded
 
 
+def check_file(project: Project, file: Path) -> None:
+    """Check one file of any kind as a part of the project, whether or not it belongs to it.
+
+    Raises:
+        ConfigError: and names file and line.
+    """
+    document = read_yaml(file)
+    match resource_kind(document):
+        case "memory":
+            validate(Resource, document)
+        case "agent":
+            if not any(
+                Path(a.document.file).resolve() == file.resolve() for a in project.agents.values()
+            ):
+                _load_agent(project, document, ())
+                _check_agents(project)
+        case _:
+            add_workflow_file(project, file)
+
+
 def _load_agents_of_project(project: Project) -> None:
     if project.document is not None:
         for position in range(len(project.settings.agents)):
@@ -79,10 +100,12 @@ def _is_loaded(project: Project, document: Document) -> bool:
 
 def _listed(project: Project, source: str, position: int) -> Document:
     file = project.root / source
-    if not file.is_file():
+    inside = file.resolve().is_relative_to(project.root.resolve())
+    if not inside or not file.is_file():
         place = ("workflows", position, "source")
         raise ConfigError(
-            f"workflows[{position}]: there is no file {source!r} below the project folder",
+            f"workflows[{position}]: there is no file {source!r} in the project folder"
+            + ("" if inside else ", which it leaves: copy the file into it"),
             file=project.file,
             line=project.document.line_of(place) if project.document else None,
         )
@@ -96,6 +119,7 @@ def _load_conventional(project: Project) -> None:
     for file in sorted(
         [*project.root.glob("workflows/*.y*ml"), *project.root.glob("workflow.y*ml")]
     ):
+        check_inside(project.root, file)
         _load_workflow(project, read_yaml(file))
 
 

@@ -1,13 +1,12 @@
 """From a YAML document to a workflow: whole files, files with only tasks or agents, single tasks."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from recollect.errors import ConfigError, TemplateError, closest
 from recollect.memory.registry import Registry
-from recollect.project.yaml_file import Document, validate
+from recollect.project.yaml_file import Document, field_name, validate
 from recollect.templates import is_template, parse
 from recollect.workflows import conditions
 from recollect.workflows.definition import WorkflowFile, task_type
@@ -30,7 +29,16 @@ def load_workflow(document: Document) -> Workflow:
     value = document.value
     if not isinstance(value, dict):
         raise ConfigError(
-            "a workflow file is a mapping with tasks", file=document.file, line=document.line_of(())
+            "a workflow file is a mapping with tasks: [{id, type, ...}]",
+            file=document.file,
+            line=document.line_of(()),
+        )
+    kind = value.get("resource")
+    if kind not in (None, "workflow"):
+        raise ConfigError(
+            f"the file defines a resource {str(kind)[:40]!r}, not a workflow: name a file with tasks",
+            file=document.file,
+            line=document.line_of(("resource",)),
         )
     if "tasks" not in value and any(mark in value for mark in _TASK_MARKS):
         return _single_task(document, value)
@@ -39,6 +47,12 @@ def load_workflow(document: Document) -> Workflow:
             "the file has no tasks: a workflow needs tasks: [{id, type, ...}]", file=document.file
         )
     file = validate(WorkflowFile, document)
+    if not file.tasks and not file.agents:
+        raise ConfigError(
+            "tasks is empty: a workflow needs tasks: [{id, type, ...}]",
+            file=document.file,
+            line=document.line_of(("tasks",)),
+        )
     tasks = [_task(document, ("tasks", i), raw) for i, raw in enumerate(file.tasks)]
     _refuse_doubles(document, tasks)
     return make_workflow(file, id_=file.id or _slug(file.name) or _stem(document), tasks=tasks)
@@ -55,27 +69,18 @@ def _task(document: Document, path: Path_, raw: Mapping[str, Any]) -> TaskType:
     except ValueError as error:
         line = document.line_of((*path, "type")) or document.line_of((*path, "task"))
         raise ConfigError(str(error), file=document.file, line=line, field="type") from None
-    model = TASK_TYPES[kind]
     if "task" in raw or raw.get("type") is None:
-        return _with_type(document, path, raw, kind, model)
-    return validate(model, document, at=path)
+        _name_type(document, path, kind)
+    return validate(TASK_TYPES[kind], document, at=path)
 
 
-def _with_type(
-    document: Document, path: Path_, raw: Mapping[str, Any], kind: str, model: type[TaskType]
-) -> TaskType:
+def _name_type(document: Document, path: Path_, kind: str) -> None:
     """``task: memory`` is an old way to say ``type: memory``; a missing type was recognised."""
-    typed = {name: value for name, value in raw.items() if name != "task"} | {"type": kind}
-    return validate(model, _replaced(document, path, typed), at=path)
-
-
-def _replaced(document: Document, path: Path_, task: Mapping[str, Any]) -> Document:
-    """The document with another task at ``path``; lines stay as read."""
-    if not path or not isinstance(document.value, dict):
-        return replace(document, value=dict(task))
-    tasks: Any = list(cast("list[Any]", document.value["tasks"]))
-    tasks[path[1]] = task
-    return replace(document, value={**document.value, "tasks": tasks})
+    task: Any = document.value
+    for step in path:
+        task = task[step]
+    task.pop("task", None)
+    task["type"] = kind
 
 
 def _refuse_doubles(document: Document, tasks: list[TaskType]) -> None:
@@ -113,12 +118,13 @@ def check_workflow(
         ConfigError: a memory, template or transition is wrong; the text names file and line.
     """
     single = not isinstance(document.value, dict) or "tasks" not in document.value
+    ids = [task.id for task in workflow.tasks]
     for position, task in enumerate(workflow.tasks):
         path: Path_ = () if single else ("tasks", position)
         _check_templates(document, path, task)
         _check_references(document, path, task, registry)
         notes.extend(f"{_at(document, path)}: task {task.id!r} {note}" for note in task.notes())
-        notes.extend(_dangling(document, path, task, workflow))
+        notes.extend(_dangling(document, path, task, ids))
         if task.output in RESERVED:
             raise ConfigError(
                 f"task {task.id!r}: output: {task.output} is a reserved name: choose another",
@@ -160,7 +166,7 @@ def _located(document: Document, path: Path_, check: Any) -> None:
     try:
         check()
     except TemplateError as error:
-        field = ".".join(str(step) for step in path)
+        field = field_name(path)
         raise ConfigError(
             f"{field}: {error}", file=document.file, line=document.line_of(path), field=field
         ) from None
@@ -184,8 +190,7 @@ def _check_references(document: Document, path: Path_, task: TaskType, registry:
             )
 
 
-def _dangling(document: Document, path: Path_, task: TaskType, workflow: Workflow) -> Iterator[str]:
-    ids = [other.id for other in workflow.tasks]
+def _dangling(document: Document, path: Path_, task: TaskType, ids: Sequence[str]) -> Iterator[str]:
     for field, target in (
         ("on_success", task.on_success.next),
         ("on_error", task.on_error.next if task.on_error else None),
@@ -203,8 +208,9 @@ def _unreached(document: Document, workflow: Workflow) -> Iterator[str]:
     if not workflow.is_graph or not workflow.tasks:
         return
     reached, waiting = set(), [workflow.tasks[0].id]
+    by_id = {task.id: task for task in workflow.tasks}
     while waiting:
-        task = workflow.task(waiting.pop())
+        task = by_id.get(waiting.pop())
         if task is None or task.id in reached:
             continue
         reached.add(task.id)

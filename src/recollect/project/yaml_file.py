@@ -482,7 +482,7 @@ class _Finding:
 def _invalid(findings: Sequence[_Finding], document: Document, at: Steps) -> ConfigError:
     paths = [((*at, *finding.path), finding.message) for finding in findings]
     problems: list[dict[str, Any]] = [
-        {"line": document.line_of(path), "field": _field(path), "message": message}
+        {"line": document.line_of(path), "field": field_name(path), "message": message}
         for path, message in paths
     ]
     problems.sort(key=lambda problem: int(problem["line"]))
@@ -497,7 +497,8 @@ def _invalid(findings: Sequence[_Finding], document: Document, at: Steps) -> Con
     )
 
 
-def _field(path: Steps) -> str:
+def field_name(path: Steps) -> str:
+    """Write a path as errors show it: ``tasks[0].id``."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return "".join(steps).removeprefix(".")
 

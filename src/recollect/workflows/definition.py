@@ -12,7 +12,7 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 from recollect.agents.reference import Agent
 from recollect.durations import parse_duration
 from recollect.errors import closest
-from recollect.memory.resource import LATER, Duration, Section, Version
+from recollect.memory.resource import LATER, Duration, Id, Section, Version
 
 TASK_TYPES_LATER = ("router", "parallel", "collection", "composite", "aggregate", "signal", "wait")
 MAX_TASK_EXECUTIONS = 10_000
@@ -91,7 +91,7 @@ class Task(Section):
         "knowledge": "is not supported",
     }
 
-    id: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")
+    id: Id
     description: str = ""
     with_: dict[str, Any] = Field(default={}, alias="with")
     output: str | None = None
@@ -169,7 +169,7 @@ class WorkflowFile(Section):
     ) | dict.fromkeys(("knowledge", "knowledge_bases"), "is not supported")
 
     resource: Literal["workflow"] = "workflow"
-    id: str | None = Field(None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")
+    id: Id | None = None
     name: str | None = None
     version: Version = ""
     description: str = ""
@@ -189,7 +189,7 @@ def task_type(raw: Mapping[str, Any]) -> str:
     named = raw.get("type") or raw.get("task")
     if named is None:
         return "memory" if "operation" in raw and "memory_ref" in raw else "basic"
-    if named in {"memory", "basic"}:
+    if named in ("memory", "basic"):
         return str(named)
     if named in TASK_TYPES_LATER:
         raise ValueError(f"the task type {named!r} {LATER}; this one has memory and basic")

@@ -14,6 +14,7 @@ Importing this module takes about a second. dbos is one per process, and so is a
 
 import asyncio
 import json
+import logging
 import sqlite3
 import threading
 import time
@@ -275,6 +276,7 @@ class _Journal:
         with self._explained():
             self._file.touch(mode=0o600)
             self._database = _database(self._file)
+            _silence(logging.getLogger("dbos"))
             DBOS(
                 config={
                     "name": "recollect",
@@ -283,7 +285,7 @@ class _Journal:
                     "system_database_url": f"sqlite:///{_JOURNAL}",  # tells only the dialect
                     "system_database_engine": self._database,
                     "serializer": _JsonText(),
-                    "log_level": "CRITICAL",  # its lines advertise, and quote what was stored
+                    "log_level": "CRITICAL",
                     "notification_listener_polling_interval_sec": _POLL_SECONDS,
                 }
             )
@@ -509,6 +511,17 @@ def _database(file: Path) -> sa.Engine:
             connection.create_function("unixepoch", 1, lambda _: SystemClock().now().timestamp())
 
     return engine
+
+
+def _silence(logger: logging.Logger) -> None:
+    """Keep dbos off the terminal: its lines advertise, and quote what was stored.
+
+    With a handler there, it adds none for ``sys.stderr``, which it would flush at each start, even
+    long after that stream was replaced and closed.
+    """
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 def _store_error(error: BaseException, file: Path) -> StoreError | None:

@@ -26,6 +26,7 @@ from recollect.workflows.runs import Steps
 from recollect.workflows.runtime import Runtime
 from recollect.workflows.scope import Progress, base_scope, task_scope
 from recollect.workflows.tasks import TaskType
+from recollect.workflows.tasks.base import field
 from recollect.workflows.workflow import Workflow
 
 Json = dict[str, Any]
@@ -106,7 +107,8 @@ class Walker:
             scope = self._scope(task, arrival, own, now)
             if task.condition is not None and not holds(task.condition, scope, now):
                 return _outcome("skipped")
-            pause = _pause(task, scope, now) if not first else timedelta(0)
+            with field("sleep"):
+                pause = _pause(task, scope, now) if not first else timedelta(0)
             rendered = task.render(scope, self._runtime, now)
         except RecollectError as error:
             self._emit("task.failed", task, code=error.code)
@@ -127,7 +129,8 @@ class Walker:
             if task.outputs is not None:
                 now = datetime.fromisoformat(prepared["now"])
                 scope = self._scope(task, arrival, prepared["with"], now) | {"output": output}
-                output = render_tree(task.outputs, scope, now=now)
+                with field("outputs"):
+                    output = render_tree(task.outputs, scope, now=now)
         except RecollectError as error:
             self._emit("task.failed", task, code=error.code)
             return _outcome("failed", error=_located(error, task))
@@ -166,7 +169,8 @@ class Walker:
     def _own(self, task: TaskType, arrival: Arrival, now: datetime) -> Json:
         """Render ``with``; what the transition brought wins over it."""
         given = self._scope(task, arrival, dict(arrival.with_), now)
-        return {**cast("Json", render_tree(task.with_, given, now=now)), **arrival.with_}
+        with field("with"):
+            return {**cast("Json", render_tree(task.with_, given, now=now)), **arrival.with_}
 
     def _scope(self, task: TaskType, arrival: Arrival, own: Json, now: datetime) -> Json:
         about = {"id": task.id, "type": cast("Any", task).type}
@@ -206,7 +210,10 @@ class Walker:
         scope = base_scope(self._progress, self._env, now)
         scope["status"] = scope["workflow"]["status"] = status
         try:
-            output = render_tree(dict(sorted(self._workflow.outputs.items())), scope, now=now)
+            output = {}
+            for name, template in sorted(self._workflow.outputs.items()):
+                with field(f"outputs.{name}"):
+                    output[name] = render_tree(template, scope, now=now)
         except TemplateError as error:
             details = {**error.as_json(), "code": "OUTPUT_TRANSFORMATION_FAILED"}
             return {"status": "failed", "output": last, "error": details}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile, islice
 from typing import Any
 
 from recollect.agents.reference import Agent
@@ -50,8 +51,8 @@ class Workflow:
             return None
         if self.is_graph:
             return self.task(task.on_success.next) if task.on_success.next else None
-        position = self.tasks.index(task) + 1
-        return self.tasks[position] if position < len(self.tasks) else None
+        following = dropwhile(lambda other: other is not task, self.tasks)
+        return next(islice(following, 1, None), None)
 
     def retry_policy(self, task: TaskType) -> RetryPolicy:
         """Return the policy of a task: its own, else the workflow's, else the default."""

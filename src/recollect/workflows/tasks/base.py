@@ -1,11 +1,13 @@
 """What a task type is."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from recollect.errors import InvalidInput, TemplateError
 from recollect.workflows.definition import Task
 from recollect.workflows.runtime import Runtime
 
@@ -19,6 +21,15 @@ class Reference:
     memory_ref: str
     field: str
     needs_key: bool = False
+
+
+@contextmanager
+def field(name: str) -> Iterator[None]:
+    """Let an error in here say which field of the task it is about."""
+    try:
+        yield
+    except (TemplateError, InvalidInput) as error:
+        raise type(error)(f"{name}: {error}", **error.details) from None
 
 
 class TaskType(Task):

@@ -14,7 +14,7 @@ from recollect.memory.resource import Section
 from recollect.messages import ROLES, Message
 from recollect.templates import is_template, render_text, render_tree
 from recollect.workflows.runtime import Runtime
-from recollect.workflows.tasks.base import Json, TaskType
+from recollect.workflows.tasks.base import Json, TaskType, field
 
 PARAMS = (
     "max_tokens", "temperature", "top_p", "top_k", "seed", "stop_words",
@@ -85,9 +85,10 @@ class BasicTask(TaskType):
             )
         if not self.asks and (self.provider or self.model or self.params):
             raise ValueError("a model without messages or prompt: say what to ask it")
-        if self.asks and self.provider and not is_template(self.provider) and self.model:
+        if self.asks and self.model and not is_template(f"{self.provider} {self.model}"):
             try:
-                check_settings(self._settings({**self.model_dump(), "params": self._fixed()}))
+                if self.provider or ":" in self.model:
+                    check_settings(self._settings({**self.model_dump(), "params": self._fixed()}))
             except ConfigError as error:
                 raise ValueError(str(error)) from None
         return self
@@ -107,11 +108,13 @@ class BasicTask(TaskType):
     @override
     def render(self, scope: Mapping[str, Any], runtime: Runtime, now: datetime) -> Json:
         if not self.asks:
-            return {"with": render_tree(self.with_, scope, now=now)}
+            with field("with"):
+                return {"with": render_tree(self.with_, scope, now=now)}
         prompts = self.messages or [PromptMessage(content=self.prompt)]
         messages = []
-        for prompt in prompts:
-            content = _content(prompt.content, scope, now)
+        for position, prompt in enumerate(prompts):
+            with field(f"messages[{position}].content" if self.messages else "prompt"):
+                content = _content(prompt.content, scope, now)
             if content.strip():
                 role = render_text(prompt.role, scope, now=now)
                 messages.append({"role": role, "content": content})

@@ -15,7 +15,7 @@ from recollect.memory.resource import LATER
 from recollect.templates import is_template, render, render_text, render_tree
 from recollect.workflows.runtime import Runtime
 from recollect.workflows.scope import Answer, Transcript
-from recollect.workflows.tasks.base import Json, Reference, TaskType
+from recollect.workflows.tasks.base import Json, Reference, TaskType, field
 
 _WRITES = ("write", "append")
 
@@ -96,15 +96,23 @@ class MemoryTask(TaskType):
 
     @override
     def render(self, scope: Mapping[str, Any], runtime: Runtime, now: datetime) -> Json:
-        ref = render_text(self.memory_ref, scope, now=now)
-        template = self.key_template or runtime.memories.registry.get(ref, used_by=self.id).key
-        config = getattr(self, f"{self.operation}_config", None)
+        with field("memory_ref"):
+            ref = render_text(self.memory_ref, scope, now=now)
+        resource = runtime.memories.registry.get(ref, used_by=f"task {self.id!r}")
+        template = self.key_template or resource.key
+        with field("key_template" if self.key_template else f"key of memory {resource.id!r}"):
+            key = None if template is None else keys.rendered_key(template, scope, now)
+        with field("payload"):
+            payload = _payload(self.payload, scope, now)
+        name = f"{self.operation}_config"
+        with field(name):
+            config = render_tree(getattr(self, name, None), scope, now=now)
         return {
             "operation": self.operation,
             "memory_ref": ref,
-            "key": None if template is None else keys.rendered_key(template, scope, now),
-            "payload": _payload(self.payload, scope, now),
-            "config": render_tree(config, scope, now=now),
+            "key": key,
+            "payload": payload,
+            "config": config,
             "now": now.isoformat(),
         }
 
