@@ -77,7 +77,7 @@ async def test_a_run_killed_at_any_moment_is_finished_with_each_message_once(
         timeout=100,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
-    resumed = recollect("runs", "resume", "--mock-model", "--json", "--project", str(project.root))
+    resumed = recollect("runs", "resume", "--json", "--project", str(project.root))
     assert resumed.returncode == 0, resumed.stderr
     (record,) = json.loads(resumed.stdout)["resumed"]
     assert record["status"] == "completed"
@@ -151,6 +151,23 @@ async def test_two_runs_at_the_same_time_leave_each_other_alone(
         assert json.loads(out)["status"] == "completed"
         assert "finishing" not in err
     assert [len(contents) for _, contents in await stored(project)] == [2, 2]
+
+
+async def test_a_damaged_journal_of_a_dead_process_stops_no_other_run(
+    project: "ProjectFolder",
+) -> None:
+    dead = project.root / ".recollect" / "journal" / "dead"
+    dead.mkdir(parents=True)
+    (dead / "lock").touch()
+    (dead / "journal.sqlite").write_bytes(b"this is no database at all, " * 100)
+    file = str(project.write("wf.yaml", "tasks: [{id: a, with: {x: 1}}]"))
+    done = recollect("run", file, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "dead" in done.stderr
+    resumed = recollect("runs", "resume", "--project", str(project.root))
+    assert resumed.returncode == 1
+    assert "dead" in resumed.stderr
+    assert "Traceback" not in done.stderr + resumed.stderr
 
 
 async def test_a_failed_run_is_kept_as_failed_and_not_resumed(project: "ProjectFolder") -> None:

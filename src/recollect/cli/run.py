@@ -66,7 +66,9 @@ async def _run(
     if watched:
         telemetry.listen(RunProgress())
     async with open_app(loaded, mock_model=mock, telemetry=telemetry) as app:
-        return await app.run(chosen, given, on_found=say_found)
+        return await app.run(
+            chosen, given, on_found=say_found, warn=lambda text: say(f"note: {text}")
+        )
 
 
 def say_found(run_id: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, ValidationError
 
 from recollect.errors import InvalidInput, InvalidOperation, closest
-from recollect.memory.resource import LATER, STRATEGIES_REFUSED, Section, Strategy
+from recollect.memory.resource import LATER, Section, StrategyName
 
 Operation = Literal["read", "write", "append", "delete", "flush", "health", "clear", "stats"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
@@ -16,12 +16,6 @@ READ_CAP = 1000
 
 def _none_for_zero(value: object) -> object:
     return None if value == 0 and not isinstance(value, bool) else value
-
-
-def _known_strategy(value: object) -> object:
-    if isinstance(value, str) and value in STRATEGIES_REFUSED:
-        raise ValueError(f"the strategy {value!r} {STRATEGIES_REFUSED[value]}")
-    return value
 
 
 class ReadConfig(Section):
@@ -61,7 +55,7 @@ class FlushConfig(Section):
     dry_run: bool = False
     force: bool = False
     threshold: float | None = Field(None, gt=0, le=1)
-    strategy: Annotated[Strategy, BeforeValidator(_known_strategy)] | None = None
+    strategy: StrategyName | None = None
 
 
 class ClearConfig(Section):

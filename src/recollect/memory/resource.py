@@ -80,6 +80,9 @@ def _known_strategy(value: object) -> object:
     return value
 
 
+StrategyName = Annotated[Strategy, BeforeValidator(_known_strategy)]
+
+
 class Flushing(Section):
     """When old messages leave, and how many.
 
@@ -95,7 +98,7 @@ class Flushing(Section):
         "summarize_oldest_percent": f"belongs to hybrid_summary, which {LATER}",
     }
 
-    type: Annotated[Strategy, BeforeValidator(_known_strategy)] = "simple_fifo"
+    type: StrategyName = "simple_fifo"
     threshold: float = Field(0.8, gt=0, le=1)
     target_utilization: float = Field(0.5, gt=0, le=1)
     min_messages: int = Field(1, ge=1)
@@ -177,10 +180,11 @@ class PrivacyPolicy(Section):
 class Locking(Section):
     """How long an operation may keep others from doing the same work."""
 
-    refused = {"append_ttl": "is not needed: an append is one atomic step and takes no lease"}
+    refused = dict.fromkeys(
+        ("append_ttl", "clear_ttl"), "is not needed: it is one atomic step and takes no lease"
+    )
 
     flush_ttl: Duration = timedelta(minutes=5)
-    clear_ttl: Duration = timedelta(seconds=10)
 
 
 class Resource(Section):

@@ -7,12 +7,12 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from recollect.clock import Clock, SystemClock
-from recollect.errors import ConfigError, RunError, StoreUnavailable, error_json
+from recollect.errors import ConfigError, RunError, StoreCorrupt, StoreUnavailable, error_json
 from recollect.memory import keys
 from recollect.memory.privacy import Redactor, merged
 from recollect.memory.registry import Memories, Request
@@ -114,9 +114,16 @@ class App:
         return RunTable(self.project.data_folder / "runs.sqlite")
 
     async def run(
-        self, workflow: "Workflow", input_: Mapping[str, Any], *, on_found: Found
+        self,
+        workflow: "Workflow",
+        input_: Mapping[str, Any],
+        *,
+        on_found: Found,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> RunResult:
         """Run a workflow to its end, after finishing the runs of processes that died.
+
+        A damaged journal of a dead process stops only its own runs: ``warn`` is told of it.
 
         Raises:
             RecollectError: the run could not be started, or its journal failed.
@@ -127,9 +134,14 @@ class App:
             "workflow": workflow.to_json(),
             "project": self._project_json(),
             "input": dict(input_),
+            "mock_model": self._mock,
         }
         async with Engine.open(self._journal, self._walk, finish=self._finish) as engine:
-            taken_over = await self._take_over(engine, on_found)
+            try:
+                taken_over = await self._take_over(engine, on_found)
+            except StoreCorrupt as error:
+                taken_over = []
+                warn(str(error))
             run_id = new_run_id(self.clock)
             self.runs.begin(
                 run_id, workflow.id, executor=engine.executor, started_at=self.clock.now()
@@ -185,7 +197,7 @@ class App:
     async def _walk(self, request: Any, steps: Steps) -> Any:
         from recollect.workflows.walk import Walker  # noqa: PLC0415 - see TYPE_CHECKING
 
-        return await Walker(request, steps, self._runtime).walk()
+        return await Walker(request, steps, self._runtime(mock=request["mock_model"])).walk()
 
     async def _finish(self, end: RunEnd) -> None:
         """Keep what ``runs show`` shows, redacted; the engine forgets the rest."""
@@ -217,14 +229,14 @@ class App:
         registry = self.memories.registry
         return merged([self.memories.redactor(resource) for resource in registry.resources])
 
-    @cached_property
-    def _runtime(self) -> "Runtime":
+    def _runtime(self, *, mock: bool) -> "Runtime":
+        """What a run works with; one that began with the offline model ends with it."""
         from recollect.workflows.runtime import Runtime  # noqa: PLC0415 - see TYPE_CHECKING
 
         default = self.project.default_model
         return Runtime(
             memories=self.memories,
-            open_model=self._open_model,
+            open_model=partial(self._open_model, mock=mock or self._mock),
             env=self.project.env,
             clock=self.clock,
             telemetry=self.telemetry,
@@ -238,7 +250,7 @@ class App:
             },
         )
 
-    def _open_model(self, settings: "ModelSettings") -> "Model":
+    def _open_model(self, settings: "ModelSettings", *, mock: bool) -> "Model":
         """Open a model with what the project says of it; the environment fills the rest."""
         from recollect.agents.models import open_model  # noqa: PLC0415 - see TYPE_CHECKING
         from recollect.templates import render_text  # noqa: PLC0415
@@ -254,7 +266,7 @@ class App:
                 organization=settings.organization or entry.organization,
                 params={**entry.params, **settings.params},
             )
-        return open_model(settings, env=self.project.env, mock=self._mock)
+        return open_model(settings, env=self.project.env, mock=mock)
 
     def _project_json(self) -> Json:
         settings = self.project.settings

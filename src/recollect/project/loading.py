@@ -229,6 +229,8 @@ class _Loader:
 
     def _note_stores(self) -> None:
         scheme = self._project.store_url.partition(":")[0]
+        if scheme not in {"sqlite", "memory"}:
+            return  # opening it is refused with a better text
         kept = f"in the project's store ({scheme}), which is durable too"
         if scheme == "memory":
             kept = "only as long as the process lives, as the project's store (memory) is"
