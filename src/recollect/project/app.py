@@ -137,11 +137,7 @@ class App:
             "mock_model": self._mock,
         }
         async with Engine.open(self._journal, self._walk, finish=self._finish) as engine:
-            try:
-                taken_over = await self._take_over(engine, on_found)
-            except StoreCorrupt as error:
-                taken_over = []
-                warn(str(error))
+            taken_over = await self._take_over(engine, on_found, warn)
             run_id = new_run_id(self.clock)
             self.runs.begin(
                 run_id, workflow.id, executor=engine.executor, started_at=self.clock.now()
@@ -170,20 +166,28 @@ class App:
             taken_over = await self._take_over(engine, on_found)
         return [self.runs.get(run_id) for run_id in taken_over]
 
-    async def _take_over(self, engine: "Engine", on_found: Found) -> list[str]:
+    async def _take_over(
+        self, engine: "Engine", on_found: Found, warn: Callable[[str], None] | None = None
+    ) -> list[str]:
         """Finish what dead processes left; a run whose journal is gone never began."""
-        taken_over = await engine.take_over(on_found=on_found)
+        try:
+            taken_over = await engine.take_over(on_found=on_found)
+        except StoreCorrupt as error:  # of one journal; all others have been finished
+            if warn is None:
+                raise
+            warn(str(error))
+            taken_over = []
         for record in self.runs.unfinished():
             if (self._journal / record.executor).is_dir():
                 continue
             # looked at again: a living process ends its run, and only then removes its journal
             if self.runs.get(record.run_id).ended_at is None:
-                error = RunError("its process died before the run began: start it again")
+                lost = RunError("its process died before the run began: start it again")
                 self.runs.end(
                     record.run_id,
                     "failed",
                     ended_at=self.clock.now(),
-                    error=error_json(error),
+                    error=error_json(lost),
                 )
         return taken_over
 
