@@ -36,13 +36,13 @@ async def test_graph_mode_follows_transitions_and_skips_what_none_leads_to(
         """
         id: wf
         tasks:
-          - {id: a, with: {x: 1}, on_success: {next: c, with: {from: "a"}}}
+          - {id: a, with: {x: 1}, on_success: {next: c, with: {from: "{{ .tasks.a.output.x }}"}}}
           - {id: b, with: {x: 2}}
-          - {id: c, outputs: {came: "{{ .with.from }}"}}
+          - {id: c, with: {from: 0, also: "{{ .with.from }}!"}, outputs: {came: "{{ .with }}"}}
         """
     )
     assert list(result.tasks) == ["a", "c"]
-    assert result.output == {"came": "a"}
+    assert result.output == {"came": {"from": 1, "also": "1!"}}
 
 
 async def test_flow_list_overrides_what_transitions_suggest(project: "ProjectFolder") -> None:

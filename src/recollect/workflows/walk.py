@@ -167,10 +167,12 @@ class Walker:
             await asyncio.sleep(max(left.total_seconds(), 0))
 
     def _own(self, task: TaskType, arrival: Arrival, now: datetime) -> Json:
-        """Render ``with``; what the transition brought wins over it."""
-        given = self._scope(task, arrival, dict(arrival.with_), now)
+        """Render ``with``; what the transition brought is there before it, and wins over it."""
         with field("with"):
-            return {**cast("Json", render_tree(task.with_, given, now=now)), **arrival.with_}
+            brought = render_tree(dict(arrival.with_), self._scope(task, arrival, {}, now), now=now)
+            scope = self._scope(task, arrival, cast("Json", brought), now)
+            own = render_tree(task.with_, scope, now=now)
+        return {**cast("Json", own), **cast("Json", brought)}
 
     def _scope(self, task: TaskType, arrival: Arrival, own: Json, now: datetime) -> Json:
         about = {"id": task.id, "type": cast("Any", task).type}
