@@ -2,7 +2,8 @@
 
 ``store`` is the face, ``worker`` the threads, ``database`` and ``turn`` the file and its locks,
 ``sessions`` a group on a connection, ``changes`` and ``reads`` what runs inside transactions, ``rows``
-how values are kept; all SQL is in the ``.sql`` files. Nothing outside this package knows how any of it looks.
+how values are kept; all SQL is in the ``.sql`` files. Nothing outside this package knows how any of
+it looks.
 """
 
 from recollect.stores.sqlite.store import SqliteStore
