@@ -22,6 +22,12 @@ from recollect.project.yaml_file import Document, parse, read_text, validate
 if TYPE_CHECKING:
     from recollect.project.users import LoadedAgent, LoadedWorkflow
 
+_SCHEMES = {
+    "sqlite": "sqlite", "memory": "memory", "redis": "redis", "rediss": "redis", "unix": "redis",
+    "postgres": "postgres", "postgresql": "postgres",
+}  # fmt: skip
+"""Schemes of store URLs, and what ``persistence.type`` calls them."""
+
 DATA_FOLDER = ".recollect"
 DEFAULT_STORE = f"sqlite:///{DATA_FOLDER}/store.sqlite"
 _EDITOR_FILES = (".#*", "*~", "*.bak", "*.swp", "*.tmp", "._*")
@@ -228,8 +234,8 @@ class _Loader:
             )
 
     def _note_stores(self) -> None:
-        scheme = self._project.store_url.partition(":")[0]
-        if scheme not in {"sqlite", "memory"}:
+        scheme = _SCHEMES.get(self._project.store_url.partition(":")[0])
+        if scheme is None:
             return  # opening it is refused with a better text
         kept = f"in the project's store ({scheme}), which is durable too"
         if scheme == "memory":

@@ -4,12 +4,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from recollect.clock import Clock
-from recollect.errors import ConfigError, closest
+from recollect.errors import ConfigError, MissingExtra, closest
 from recollect.stores.base import Store
 from recollect.stores.records import CallLimits
 
-_COMING = {"redis", "rediss", "unix", "postgres", "postgresql"}
-_KNOWN = "sqlite:///FILE (relative to the project), sqlite:////ABSOLUTE/FILE, memory://"
+_KNOWN = (
+    "sqlite:///FILE (relative to the project), sqlite:////ABSOLUTE/FILE, memory://, "
+    "redis://HOST:PORT/DB, postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+)
 
 
 def make_store(
@@ -38,15 +40,23 @@ def make_store(
         if parts.netloc:
             raise ConfigError(f"a sqlite URL has three slashes or four. Known stores: {_KNOWN}")
         return SqliteStore(_file(url, folder), clock=clock, call_limits=call_limits)
-    if parts.scheme in _COMING:
-        raise ConfigError(
-            f"the store {parts.scheme}:// is not in this version. Known stores: {_KNOWN}"
-        )
+    if parts.scheme in {"redis", "rediss", "unix"}:
+        try:
+            from recollect.stores.redis import RedisStore
+        except ImportError:
+            raise MissingExtra("a store on Redis", "redis") from None
+        return RedisStore(url, clock=clock, call_limits=call_limits)
+    if parts.scheme in {"postgres", "postgresql"}:
+        try:
+            from recollect.stores.postgres import PostgresStore
+        except ImportError:
+            raise MissingExtra("a store on PostgreSQL", "postgres") from None
+        return PostgresStore(url, clock=clock, call_limits=call_limits)
     if not parts.scheme:
         raise ConfigError(f"this is no URL of a store. Known stores: {_KNOWN}")
     raise ConfigError(
         f"no store has the scheme {parts.scheme[:40]!r}. Known stores: {_KNOWN}."
-        + closest(parts.scheme, ("sqlite", "memory"))
+        + closest(parts.scheme, ("sqlite", "memory", "redis", "postgresql"))
     )
 
 

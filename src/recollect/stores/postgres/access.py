@@ -1,0 +1,222 @@
+"""The connections: a pool of our own, or a pool or a single connection that was passed in."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+import asyncpg  # type: ignore[import-untyped]  # it has no types
+
+from recollect.errors import InvalidInput
+from recollect.stores.postgres.session import Connection
+
+# Plans of ours need no statistics: every statement goes along an index.
+_SETTINGS = {
+    "application_name": "recollect",
+    "default_transaction_isolation": "read committed",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+}
+
+
+# Who sets one of these wants the pool to count every use.
+_LIVES = {"max_queries", "max_inactive_connection_lifetime", "setup", "reset"}
+
+
+class Access(Protocol):
+    """Where sessions get their connection."""
+
+    where: str
+
+    async def open(self) -> None:
+        """Connect."""
+
+    async def close(self) -> None:
+        """Let go of what we opened."""
+
+    async def renew(self) -> None:
+        """Connect anew: one connection broke, so the others may be broken too."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection."""
+        ...
+
+
+class _OurConnection(asyncpg.Connection):  # type: ignore[misc]
+    """Nothing we do leaves anything behind, so nothing has to be reset: half an append's time."""
+
+    __slots__ = ()
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class OwnPool:
+    """A pool that is opened and closed by us."""
+
+    def __init__(self, url: str | None, pgbouncer: bool, options: Mapping[str, Any]) -> None:
+        if url is not None and urlsplit(url).scheme not in {"postgres", "postgresql"}:
+            raise InvalidInput("a PostgreSQL URL is postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        url, told = _without_pgbouncer(url)
+        self._url = url
+        self._options = dict(options)
+        if pgbouncer or told:  # it hands every transaction to another server connection
+            self._options |= {"statement_cache_size": 0}
+        else:
+            given = self._options.get("server_settings", {})
+            self._options["server_settings"] = _SETTINGS | given
+        self.where = f"PostgreSQL at {_location(url, options)}"
+        self._pool: Any = None
+        self._kept: list[Any] = []
+        self._may_keep = not _LIVES & options.keys()
+        self._waiting = 0
+
+    async def open(self) -> None:
+        """Connect."""
+        options = {"min_size": 1, "max_size": 10, **self._options}
+        options["min_size"] = min(options["min_size"], options["max_size"])
+        self._pool = await asyncpg.create_pool(
+            self._url, connection_class=_OurConnection, **options
+        )
+
+    async def renew(self) -> None:
+        """Let go of each connection as it comes back."""
+        await self._pool.expire_connections()
+        await self._give_back()
+
+    async def close(self) -> None:
+        """Disconnect; everything that was lent is back."""
+        if self._pool is not None:
+            await self._give_back()
+            await self._pool.close()
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection."""
+        return _Lent(self)
+
+    async def take(self) -> Any:
+        """Return a connection that was kept, or one of the pool."""
+        while self._kept:
+            connection = self._kept.pop()
+            if not connection.is_closed():
+                return connection
+            await self._pool.release(connection)
+        self._waiting += 1
+        try:
+            return await self._pool.acquire()
+        finally:
+            self._waiting -= 1
+
+    async def put_back(self, connection: Any, *, broken: bool) -> None:
+        """Keep a connection, as giving it back costs a tenth of an append, unless others wait."""
+        if broken or self._waiting or not self._may_keep or connection.is_closed():
+            await self._pool.release(connection)
+        else:
+            self._kept.append(connection)
+
+    async def _give_back(self) -> None:
+        while self._kept:
+            await self._pool.release(self._kept.pop())
+
+
+class _Lent(AbstractAsyncContextManager[Connection]):
+    """A connection of the pool, for as long as somebody has it."""
+
+    def __init__(self, pool: OwnPool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Connection:
+        connection: Connection = await self._pool.take()
+        self._connection = connection
+        return connection
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        await self._pool.put_back(self._connection, broken=error is not None)
+
+
+class GivenPool:
+    """A pool that somebody else opens and closes."""
+
+    where = "PostgreSQL (the pool that was passed in)"
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    async def open(self) -> None:
+        """Do nothing."""
+
+    async def renew(self) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection."""
+        lent: AbstractAsyncContextManager[Connection] = self._pool.acquire()
+        return lent
+
+
+class GivenConnection:
+    """A connection that somebody else opened; used by one after the other."""
+
+    where = "PostgreSQL (the connection that was passed in)"
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Do nothing."""
+
+    async def renew(self) -> None:
+        """Do nothing."""
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend the connection."""
+        async with self._lock:
+            yield self._connection
+
+
+def access_to(
+    url: str | None, connection: Any, *, pgbouncer: bool, options: Mapping[str, Any]
+) -> Access:
+    """Return the way to the server."""
+    if connection is None:
+        return OwnPool(url, pgbouncer, options)
+    if url is not None or options:
+        raise InvalidInput("give a URL and options, or a connection, not both")
+    if isinstance(connection, asyncpg.Pool):
+        return GivenPool(connection)
+    return GivenConnection(connection)
+
+
+def _without_pgbouncer(url: str | None) -> tuple[str | None, bool]:
+    """Take ``pgbouncer=true`` out of a URL; the driver would pass it on to the server."""
+    if url is None:
+        return None, False
+    parts = urlsplit(url)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    told = any(name == "pgbouncer" and value.lower() in {"true", "1"} for name, value in pairs)
+    kept = [(name, value) for name, value in pairs if name != "pgbouncer"]
+    if len(kept) == len(pairs):
+        return url, False
+    return parts._replace(query=urlencode(kept)).geturl(), told
+
+
+def _location(url: str | None, options: Mapping[str, Any]) -> str:
+    """Return host, port and database, never user or password."""
+    parts = urlsplit(url or "")
+    query = dict(parse_qsl(parts.query))
+    given = {"host": query.get("host") or parts.netloc.rpartition("@")[2],
+             "database": unquote(parts.path.lstrip("/"))}  # fmt: skip
+    host = options.get("host") or given["host"] or "the default host"
+    port = f":{options['port']}" if options.get("port") else ""
+    return f"{host}{port}/{options.get('database') or given['database'] or ''}"

@@ -1,0 +1,164 @@
+"""What a read does: one statement each, so all it sees is of one moment."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from recollect.errors import InvalidInput
+from recollect.stores.base import decode_rows
+from recollect.stores.postgres.rows import (
+    EPOCH,
+    address_of,
+    hash_of,
+    head_of,
+    owner_hash_of,
+    space_of,
+    to_micros,
+    to_moment,
+)
+from recollect.stores.postgres.session import Session
+from recollect.stores.records import (
+    Conversation,
+    ConversationId,
+    Page,
+    Search,
+    Slice,
+    StoreInfo,
+    Totals,
+)
+
+_MOST = 2**63 - 1
+
+
+async def load_many(
+    session: Session, conversations: Sequence[ConversationId], part: Slice, at: datetime
+) -> list[Conversation | None]:
+    """Read heads, slices and metadata."""
+    addresses = [address_of(conversation) for conversation in conversations]
+    name = "archived" if part.source == "archive" else "live"
+    rows = await session.rows(
+        f"load_{name}" if part.last is None else f"load_last_{name}",
+        addresses=addresses,
+        now=to_micros(at),
+        after=part.after or 0,
+        offset=part.offset,
+        limit=_limit(part),
+        batch=None if part.batch is None else part.batch.encode(),
+    )
+    heads = {row[6]: row for row in rows if row[6] is not None}
+    slices: dict[int, list[Any]] = {row[0]: [] for row in heads.values()}
+    for row in rows[len(heads) :] if part.last is None else reversed(rows[len(heads) :]):
+        slices[row[0]].append(row)
+    return [
+        _conversation(conversation, heads[address], slices[heads[address][0]])
+        if address in heads
+        else None
+        for conversation, address in zip(conversations, addresses, strict=True)
+    ]
+
+
+def _conversation(conversation: ConversationId, head: Any, rows: Sequence[Any]) -> Conversation:
+    records, damaged = decode_rows(
+        [
+            (row[1], row[2], EPOCH + timedelta(0, 0, row[3]), row[4], row[5] and row[5].decode())
+            for row in rows
+        ]
+    )
+    *_, owner, numbers, names, values = head
+    texts = zip(names, values, strict=True)
+    metadata = {name.decode(): value.decode() for name, value in texts}
+    return Conversation(head_of(conversation, owner, numbers), records, metadata, damaged)
+
+
+def _limit(part: Slice) -> int | None:
+    if part.batch is not None and part.source == "live":  # only archived messages have one
+        return 0
+    limit = part.limit if part.last is None else part.last
+    return None if limit is None else min(limit, _MOST)
+
+
+async def find(session: Session, search: Search) -> Page:
+    """Read one page of heads, and one head more to know whether another page follows."""
+    at, uid = _read_cursor(search)
+    rows = await session.rows(
+        f"find_{search.order}" + ("" if search.owner is None else "_of_owner"),
+        space=space_of(search.namespace),
+        owner_hash=owner_hash_of(search.owner),
+        now=to_micros(search.now),
+        since=-_MOST if search.since is None else to_micros(search.since),
+        until=_MOST if search.until is None else to_micros(search.until),
+        prefix=search.prefix or "",
+        at=at,
+        uid=uid,
+        limit=search.limit + 1,
+    )
+    page = rows[: search.limit]
+    cursor = _write_cursor(search, page[-1]) if len(rows) > search.limit else None
+    heads = (
+        head_of(ConversationId(row["namespace"], row["name"]), row["owner"], row["numbers"])
+        for row in page
+    )
+    return Page(tuple(heads), cursor)
+
+
+async def measure(session: Session, namespace: str, owner: str | None, at: datetime) -> Totals:
+    """Sum up heads."""
+    owner_hash = None if owner is None else hash_of(owner)
+    row = await session.row(
+        "measure", space=space_of(namespace), owner_hash=owner_hash, now=to_micros(at)
+    )
+    if row["oldest"] is None:
+        return Totals()
+    times = {name: to_moment(row[name]) for name in ("oldest", "newest")}
+    return Totals(**{**row, **times})
+
+
+async def ping(session: Session, where: str) -> StoreInfo:
+    """Read from the tables, and ask how durable the server is."""
+    row = await session.row("ping")
+    if row["fsync"] == "off":
+        durability = "a crash of the server's machine may take or spoil it: fsync is off"
+    elif row["commits"] == "off":
+        durability = "a crash of the server may take the last moments: synchronous_commit is off"
+    else:
+        durability = "survives a crash of the server and its machine: synced at every commit"
+    return StoreInfo("postgres", where, durable=True, durability=durability)
+
+
+# ---- cursors -------------------------------------------------------------------------------------
+
+
+class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """Where a walk stands: (updated_at, uid) of the last conversation it has met."""
+
+    order: str
+    namespace: str
+    owner: str | None
+    at: int
+    uid: int
+
+
+def _write_cursor(search: Search, row: Any) -> str:
+    cursor = _Cursor(search.order, search.namespace, search.owner, row["updated_at"], row["uid"])
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
+
+
+def _read_cursor(search: Search) -> tuple[int, int]:
+    if search.cursor is None:
+        return (_MOST, _MOST) if search.order == "active" else (0, 0)
+    try:
+        data = base64.b64decode(search.cursor, altchars=b"-_", validate=True)
+        cursor = msgspec.json.decode(data, type=_Cursor)
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        raise InvalidInput("the cursor is not one that find returned: start without one") from None
+    if (cursor.order, cursor.namespace, cursor.owner) != (
+        search.order,
+        search.namespace,
+        search.owner,
+    ):
+        raise InvalidInput("the cursor belongs to another walk: start without one")
+    return cursor.at, cursor.uid

