@@ -21,6 +21,7 @@ ROLES: frozenset[str] = frozenset(get_args(Role))
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1  # what JSON readers of all backends agree on
 _MAX_NESTING = 50
 _clock = SystemClock()
+_fix = msgspec.structs.force_setattr
 
 
 def _read_only(self: object, *args: object, **kwargs: object) -> NoReturn:
@@ -197,14 +198,15 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     metadata: dict[str, Any] = EMPTY
 
     def __post_init__(self) -> None:
-        fix = msgspec.structs.force_setattr
+        # Runs for every message that is read: what is right already is only looked at.
         role: object = self.role
+        content, moment = self.content, self.timestamp
         if type(role) is not str or role not in ROLES:
-            fix(self, "role", _role(role))
-        if type(self.content) is str:
-            check_text(self.content, "content")
-        else:
-            fix(self, "content", _content(self.content))
+            _fix(self, "role", _role(role))
+        if type(content) is not str:
+            _fix(self, "content", _content(content))
+        elif not content.isascii():
+            check_text(content, "content")
         if (
             self.attachments is not None
             or self.tool_calls is not None
@@ -212,14 +214,15 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         ):
             _check_extras(self)
         if not self.message_id:
-            fix(self, "message_id", new_message_id())
-        else:
+            _fix(self, "message_id", new_message_id())
+        elif type(self.message_id) is not str or not self.message_id.isascii():
             _short_text(self.message_id, "message_id")
-        fix(self, "timestamp", _timestamp(self.timestamp))
+        if type(moment) is not datetime or moment.tzinfo is not UTC:
+            _fix(self, "timestamp", _timestamp(moment))
         if type(self.metadata) is not FrozenDict:
             if not isinstance(self.metadata, Mapping):
                 raise InvalidMessage(f"metadata is a {type(self.metadata).__name__}, not a mapping")
-            fix(self, "metadata", _metadata(self.metadata))
+            _fix(self, "metadata", _metadata(self.metadata))
 
     @property
     def text(self) -> str:
