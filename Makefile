@@ -32,7 +32,7 @@ test: install
 	@$(BIN)/python -m coverage report --include='src/recollect/memory/*,src/recollect/stores/*' --fail-under=85
 
 test-integration: install
-	@$(BIN)/python -m pytest -q tests/integration tests/acceptance
+	@$(BIN)/python -m pytest -q tests/integration tests/acceptance tests/servers
 
 lint: install
 	@$(BIN)/python -m ruff check .
