@@ -1,5 +1,6 @@
 """Projects made of YAML texts, and runs of their workflows through the real engine."""
 
+import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -65,3 +66,18 @@ def fake_openai() -> Iterator[FakeOpenAI]:
     """A local server that speaks OpenAI's dialect."""
     with FakeOpenAI() as server:
         yield server
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder of the test's own, for stores.
+
+    In memory where the system has one: syncing a disk would take most of the time of these tests,
+    and none of them cuts the power.
+    """
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory, prefix="recollect-") as name:
+        yield Path(name)

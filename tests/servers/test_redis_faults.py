@@ -356,3 +356,15 @@ class TestDisasters:
                 sentinels=trio.addresses, service=trio.service, wait_replicas=1
             ) as store:
                 await storm(store, fail_over)
+
+    async def test_a_slot_that_moves_to_another_node(
+        self, redis_cluster: RedisCluster, prefix: str
+    ) -> None:
+        url = redis_cluster.nodes[0].url
+        async with RedisStore(url, cluster=True, prefix=prefix) as store:
+
+            async def move() -> None:
+                tag = f"{prefix}{{{HERE.namespace}:{HERE.id}}}"
+                await asyncio.to_thread(redis_cluster.move_slot, tag)
+
+            await storm(store, move)
