@@ -97,7 +97,7 @@ def set_up(body: str) -> None:
     subprocess.run(
         [
             "sh",
-            "-euc",
+            "-ec",
             'make() { command make --dry-run "$@"; }\n' + body.replace(".venv", sys.prefix),
         ],
         cwd=ROOT,
