@@ -15,13 +15,14 @@ from recollect.stores.records import (
     Written,
 )
 from recollect.stores.sqlite import keys
+from recollect.stores.sqlite.connection import WritingConnection
 from recollect.stores.sqlite.rows import HeadRow, to_micros
 from recollect.stores.sqlite.statements import SQL
 
 # ---- the writes of the contract ------------------------------------------------------------------
 
 
-def append(db: sqlite3.Connection, change: Change) -> Written | Full:
+def append(db: WritingConnection, change: Change) -> Written | Full:
     """Add rows behind the live ones: one read and one update of the head, one insert a row."""
     now = to_micros(change.now)
     found, live = _find(db, change.conversation, now)
@@ -42,7 +43,7 @@ def append(db: sqlite3.Connection, change: Change) -> Written | Full:
     return _save(db, head, change, now, first_seq)
 
 
-def replace(db: sqlite3.Connection, change: Change) -> Written | Full:
+def replace(db: WritingConnection, change: Change) -> Written | Full:
     """Archive or drop what is live, then add rows."""
     now = to_micros(change.now)
     found, live = _find(db, change.conversation, now)
@@ -62,7 +63,7 @@ def replace(db: sqlite3.Connection, change: Change) -> Written | Full:
     return _save(db, head, change, now, first_seq, removed)
 
 
-def fold(db: sqlite3.Connection, change: Change) -> Written | Full:
+def fold(db: WritingConnection, change: Change) -> Written | Full:
     """Archive or drop some live rows and put others in the first of their places."""
     now = to_micros(change.now)
     _, head = _find(db, change.conversation, now)
@@ -87,7 +88,7 @@ def fold(db: sqlite3.Connection, change: Change) -> Written | Full:
     return _save(db, head, change, now, change.remove[0] if change.rows else None, removed)
 
 
-def annotate(db: sqlite3.Connection, change: Change) -> Head | None:
+def annotate(db: WritingConnection, change: Change) -> Head | None:
     """Change a head and its metadata."""
     now = to_micros(change.now)
     _, head = _find(db, change.conversation, now)
@@ -103,7 +104,7 @@ def annotate(db: sqlite3.Connection, change: Change) -> Head | None:
     return result
 
 
-def delete(db: sqlite3.Connection, change: Change) -> bool:
+def delete(db: WritingConnection, change: Change) -> bool:
     """Remove a conversation at once, and also one that has only expired."""
     now = to_micros(change.now)
     found, live = _find(db, change.conversation, now)
@@ -112,6 +113,7 @@ def delete(db: sqlite3.Connection, change: Change) -> bool:
         return known
     _check(change, live, now)
     if found is not None:
+        db.forget_head(change.conversation)
         db.execute(SQL["delete_head"], (found.uid,))
         _remove_rows(db, found.uid)
     keys.remember_delete(db, change, now, existed=live is not None)
@@ -119,7 +121,7 @@ def delete(db: sqlite3.Connection, change: Change) -> bool:
 
 
 def lease(
-    db: sqlite3.Connection, conversation: ConversationId, holder: str, ttl: timedelta, at: datetime
+    db: WritingConnection, conversation: ConversationId, holder: str, ttl: timedelta, at: datetime
 ) -> Lease | None:
     """Give the lease out, or renew it."""
     now = to_micros(at)
@@ -131,17 +133,17 @@ def lease(
     elif head.lease_holder != holder:
         return None
     until = at + ttl
-    db.execute(SQL["save_lease"], (head.fence, holder, to_micros(until), head.uid))
+    _save_lease(db, head, holder, to_micros(until))
     return Lease(conversation, holder, head.uid, head.fence, until)
 
 
-def release(db: sqlite3.Connection, held: Lease, at: datetime) -> bool:
+def release(db: WritingConnection, held: Lease, at: datetime) -> bool:
     """End the lease; its fence stays behind, so that the next one gets another."""
     now = to_micros(at)
     _, head = _find(db, held.conversation, now)
     if head is None or not _holds(held, head, now):
         return False
-    db.execute(SQL["save_lease"], (head.fence, None, None, head.uid))
+    _save_lease(db, head, None, None)
     return True
 
 
@@ -149,24 +151,34 @@ def release(db: sqlite3.Connection, held: Lease, at: datetime) -> bool:
 
 
 def _find(
-    db: sqlite3.Connection, conversation: ConversationId, now: int
+    db: WritingConnection, conversation: ConversationId, now: int
 ) -> tuple[HeadRow | None, HeadRow | None]:
     """Return the head as it lies there, and the same unless it has expired."""
-    row = db.execute(SQL["head"], conversation).fetchone()
-    if row is None:
+    head = db.head(conversation)
+    if head is None:
         return None, None
-    head = HeadRow(*row)
     return head, head if head.lives_at(now) else None
 
 
-def _create(db: sqlite3.Connection, change: Change, expired: HeadRow | None, now: int) -> HeadRow:
+def _create(db: WritingConnection, change: Change, expired: HeadRow | None, now: int) -> HeadRow:
     """Begin a generation; the rows of an expired one are left to sweep."""
     if expired is not None:
+        db.forget_head(change.conversation)
         db.execute(SQL["delete_head"], (expired.uid,))
         db.execute(SQL["discard"], (expired.uid,))
     namespace, name = change.conversation
     db.execute(SQL["create_head"], (namespace, name, now, now))
-    return HeadRow(*db.execute(SQL["head"], change.conversation).fetchone())
+    head = db.head(change.conversation)
+    if head is None:
+        raise sqlite3.IntegrityError("a head that was just created is not there")
+    return head
+
+
+def _save_lease(
+    db: WritingConnection, head: HeadRow, holder: str | None, until: int | None
+) -> None:
+    head.lease_holder, head.lease_until = holder, until
+    db.execute(SQL["save_lease"], (head.fence, holder, until, head.uid))
 
 
 def _set_deadline(head: HeadRow, change: Change, now: int) -> None:
@@ -177,7 +189,7 @@ def _set_deadline(head: HeadRow, change: Change, now: int) -> None:
 
 
 def _save(
-    db: sqlite3.Connection,
+    db: WritingConnection,
     head: HeadRow,
     change: Change,
     now: int,
@@ -189,28 +201,11 @@ def _save(
     return written
 
 
-def _save_head(db: sqlite3.Connection, head: HeadRow, change: Change, now: int) -> Head:
+def _save_head(db: WritingConnection, head: HeadRow, change: Change, now: int) -> Head:
     head.owner = change.owner or head.owner
     head.version += 1
     head.updated_at = max(now, head.updated_at)
-    db.execute(
-        SQL["save_head"],
-        (
-            head.owner,
-            head.version,
-            head.message_count,
-            head.token_count,
-            head.archived_count,
-            head.stored_bytes,
-            head.next_seq,
-            head.updated_at,
-            head.expires_at,
-            head.folded_at,
-            head.uid,
-        ),
-    )
-    if head.sweep_at != head.sweep_due:
-        db.execute(SQL["save_sweep_at"], (head.sweep_due, head.uid))
+    db.change_head(change.conversation, head)
     for name, text in change.metadata.items():
         if text is None:
             db.execute(SQL["unset_metadata"], (head.uid, name))
@@ -222,9 +217,7 @@ def _save_head(db: sqlite3.Connection, head: HeadRow, change: Change, now: int) 
 # ---- messages ------------------------------------------------------------------------------------
 
 
-def _add_after(
-    db: sqlite3.Connection, head: HeadRow, rows: tuple[Row, ...], now: int
-) -> int | None:
+def _add_after(db: WritingConnection, head: HeadRow, rows: tuple[Row, ...], now: int) -> int | None:
     if not rows:
         return None
     first_seq = head.next_seq
@@ -234,20 +227,20 @@ def _add_after(
 
 
 def _add(
-    db: sqlite3.Connection, head: HeadRow, seqs: Iterable[int], rows: tuple[Row, ...], now: int
+    db: WritingConnection, head: HeadRow, seqs: Iterable[int], rows: tuple[Row, ...], now: int
 ) -> None:
     for seq, row in zip(seqs, rows, strict=False):
         db.execute(SQL["add_message"], (head.uid, seq, row.tokens, now, row.data))
         head.stored_bytes += len(row.data)
 
 
-def _weigh(db: sqlite3.Connection, head: HeadRow, seqs: tuple[int, ...]) -> list[tuple[int, int]]:
+def _weigh(db: WritingConnection, head: HeadRow, seqs: tuple[int, ...]) -> list[tuple[int, int]]:
     """Return (tokens, bytes) of those messages that are live."""
     found = (db.execute(SQL["weigh_message"], (head.uid, seq)).fetchone() for seq in seqs)
     return [weight for weight in found if weight is not None]
 
 
-def _remove_some(db: sqlite3.Connection, head: HeadRow, change: Change) -> None:
+def _remove_some(db: WritingConnection, head: HeadRow, change: Change) -> None:
     if change.archive_as is not None:
         places = enumerate(change.remove, head.archived_count)
         moves = [(place, change.archive_as, head.uid, seq) for place, seq in places]
@@ -256,7 +249,7 @@ def _remove_some(db: sqlite3.Connection, head: HeadRow, change: Change) -> None:
     db.executemany(SQL["remove_message"], [(head.uid, seq) for seq in change.remove])
 
 
-def _remove_all(db: sqlite3.Connection, head: HeadRow, archive_as: str | None) -> None:
+def _remove_all(db: WritingConnection, head: HeadRow, archive_as: str | None) -> None:
     if archive_as is None:
         (size,) = db.execute(SQL["weigh_messages"], (head.uid,)).fetchone()
         head.stored_bytes -= size
@@ -266,7 +259,7 @@ def _remove_all(db: sqlite3.Connection, head: HeadRow, archive_as: str | None) -
     db.execute(SQL["remove_messages"], (head.uid,))
 
 
-def _remove_rows(db: sqlite3.Connection, uid: int) -> None:
+def _remove_rows(db: WritingConnection, uid: int) -> None:
     for statement in ("remove_messages", "remove_archive", "remove_metadata", "remove_keys"):
         db.execute(SQL[statement], (uid,))
 

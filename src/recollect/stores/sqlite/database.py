@@ -6,15 +6,17 @@ import sqlite3
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from recollect.errors import SchemaTooNew, StoreCorrupt, StoreUnavailable
 from recollect.stores.base import SCHEMA_VERSION
+from recollect.stores.sqlite.connection import WritingConnection
 from recollect.stores.sqlite.failures import told_as_ours
 from recollect.stores.sqlite.statements import SCHEMA
 from recollect.stores.sqlite.turn import Turn
 
 Synchronous = Literal["FULL", "NORMAL"]
+Connection = TypeVar("Connection", bound=sqlite3.Connection)
 
 _APPLICATION = 0x5265636F  # "Reco"; says in the file's header whose it is
 _OLDEST_SQLITE = (3, 25, 0)  # window functions
@@ -27,14 +29,14 @@ class Database:
         self.path = path
         self.synchronous = synchronous
         self._identity: tuple[int, int] | None = None
-        self._lock_timeout = lock_timeout.total_seconds()
+        self.lock_timeout = lock_timeout.total_seconds()
 
     def turn(self) -> Turn:
         """The lock that writers of all processes wait for."""
-        return Turn(self.path.with_name(self.path.name + "-lock"), self._lock_timeout)
+        return Turn(self.path.with_name(self.path.name + "-lock"), self.lock_timeout)
 
-    def connect_for_writing(self) -> sqlite3.Connection:
-        """Connect, creating what is missing: folder, file, tables.
+    def connect_for_writing(self) -> WritingConnection:
+        """Connect, creating what is missing: folder, file, tables. It never waits for a lock.
 
         Raises:
             SchemaTooNew, StoreCorrupt, StoreUnavailable: it cannot be used.
@@ -47,7 +49,7 @@ class Database:
                 )
             if not self.path.exists():
                 self._create()
-            db = undo.enter_context(closing(self._connect()))
+            db = undo.enter_context(closing(self._connect(WritingConnection)))
             if not _is_ours(db, self.path):
                 self._create_tables(db)
             if db.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
@@ -58,6 +60,7 @@ class Database:
             full = self.synchronous == "FULL"
             db.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA secure_delete = ON")  # what is deleted does not linger in the file
+            db.execute("PRAGMA busy_timeout = 0")
             self._identity = _identity(self.path)
             undo.pop_all()
             return db
@@ -65,7 +68,7 @@ class Database:
     def connect_for_reading(self) -> sqlite3.Connection:
         """Connect to the file, which must be there."""
         with told_as_ours(self.path):
-            db = self._connect()
+            db = self._connect(sqlite3.Connection)
             db.execute("PRAGMA query_only = ON")
             return db
 
@@ -77,9 +80,15 @@ class Database:
                 "the store and open it again"
             )
 
-    def _connect(self) -> sqlite3.Connection:
-        uri = f"{self.path.as_uri()}?mode=rw"
-        return sqlite3.connect(uri, uri=True, timeout=self._lock_timeout, isolation_level=None)
+    def _connect(self, kind: type[Connection]) -> Connection:
+        return sqlite3.connect(
+            f"{self.path.as_uri()}?mode=rw",
+            uri=True,
+            timeout=self.lock_timeout,
+            isolation_level=None,
+            check_same_thread=False,  # a worker sees to it that one thread at a time uses it
+            factory=kind,
+        )
 
     def _create(self) -> None:
         # Only under the lock, and only if it is not there: closing a file that some connection of

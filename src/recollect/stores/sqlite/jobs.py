@@ -11,13 +11,14 @@ from recollect.errors import RecollectError
 class Job:
     """Something to be done on a connection, and who waits for it."""
 
-    __slots__ = ("error", "future", "loop", "result", "work")
+    __slots__ = ("error", "future", "is_short", "loop", "result", "work")
 
     def __init__(
-        self, work: Callable[[sqlite3.Connection], Any], loop: asyncio.AbstractEventLoop
+        self, work: Callable[[Any], Any], loop: asyncio.AbstractEventLoop, *, is_short: bool
     ) -> None:
         self.work = work
         self.loop = loop
+        self.is_short = is_short
         self.future: asyncio.Future[Any] = loop.create_future()
         self.result: Any = None
         self.error: Exception | None = None

@@ -8,6 +8,7 @@ from contextlib import closing
 from recollect.errors import OutcomeUnknown
 from recollect.stores.sqlite.database import Database
 from recollect.stores.sqlite.jobs import Job
+from recollect.stores.sqlite.turn import Waiting
 
 
 class Reading:
@@ -16,8 +17,8 @@ class Reading:
     def __init__(self, database: Database) -> None:
         self._db = database.connect_for_reading()
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Run all; a job that fails keeps its error, the others go on."""
+    def run(self, jobs: Sequence[Job], *, wait: bool = True) -> bool:
+        """Run all; a job that fails keeps its error, the others go on. Nothing is ever waited for."""
         self._db.execute("BEGIN")
         try:
             for job in jobs:
@@ -25,6 +26,10 @@ class Reading:
         finally:
             if self._db.in_transaction:
                 self._db.execute("COMMIT")
+        return True
+
+    def tidy(self) -> None:
+        """Do nothing: reads leave nothing behind."""
 
     def close(self) -> None:
         """Disconnect."""
@@ -43,15 +48,46 @@ class Writing:
         self._db = database.connect_for_writing()
         self._turn = database.turn()
 
-    def run(self, jobs: Sequence[Job]) -> None:
+    def run(self, jobs: Sequence[Job], *, wait: bool = True) -> bool:
         """Run all and commit; a job that fails keeps its error.
+
+        Returns:
+            False without ``wait`` if it is another process's turn; nothing was done.
 
         Raises:
             Exception: nothing of the group is stored.
         """
-        with self._turn:
+        if not self._turn.take(wait=wait):
+            return False
+        try:
+            if not self._begin(wait=wait):
+                return False
             if not self._commit_all(jobs) and len(jobs) > 1:
                 self._commit_each(jobs)
+        finally:
+            self._turn.give_back()
+        return True
+
+    def tidy(self) -> None:
+        """Bring the log into the main file before a commit has to."""
+        with contextlib.suppress(sqlite3.OperationalError):  # a later commit tries it again
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _begin(self, *, wait: bool = True) -> bool:
+        waiting = Waiting(self._database.lock_timeout)
+        while True:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:  # a program that does not take turns
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                if not wait:
+                    return False
+                if not waiting.goes_on():
+                    raise
+            else:
+                self._db.begun()
+                return True
 
     def _commit_each(self, jobs: Sequence[Job]) -> None:
         stopped: Exception | None = None
@@ -59,6 +95,7 @@ class Writing:
             job.error = stopped
             if stopped is None:
                 try:
+                    self._begin()
                     self._commit_all([job])
                 except sqlite3.Error as error:
                     stopped = error
@@ -66,16 +103,18 @@ class Writing:
 
     def _commit_all(self, jobs: Sequence[Job]) -> bool:
         """Return False, with nothing stored, if one failed that might have written already."""
-        self._db.execute("BEGIN IMMEDIATE")
+        committed = False
         try:
-            for job in jobs:
-                if not job.run(self._db):
-                    return False
-            self._commit()
-            return True
+            if all(job.run(self._db) for job in jobs):
+                self._db.save_heads()
+                self._commit()
+                committed = True
         finally:
+            if not committed:
+                self._db.forget_heads()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+        return committed
 
     def _commit(self) -> None:
         try:

@@ -114,7 +114,7 @@ SET body_hash = excluded.body_hash, result = excluded.result, expires_at = exclu
 INSERT INTO garbage (uid) VALUES (?);
 
 -- name: expired
-SELECT uid FROM heads WHERE sweep_at <= :now AND expires_at <= :now LIMIT :limit;
+SELECT uid, namespace, name FROM heads WHERE sweep_at <= :now AND expires_at <= :now LIMIT :limit;
 
 -- name: garbage
 SELECT uid FROM garbage LIMIT ?;

@@ -1,7 +1,7 @@
 """The store contract on one SQLite file."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from recollect.stores.records import (
     Written,
 )
 from recollect.stores.sqlite import changes, reads
+from recollect.stores.sqlite.connection import WritingConnection
 from recollect.stores.sqlite.database import Database, Synchronous
 from recollect.stores.sqlite.failures import translated
 from recollect.stores.sqlite.sessions import Reading, Writing
@@ -36,8 +37,10 @@ from recollect.stores.sqlite.sweeping import sweep
 from recollect.stores.sqlite.worker import Worker
 
 T = TypeVar("T")
+Db = TypeVar("Db", bound=sqlite3.Connection)
 Ts = TypeVarTuple("Ts")
 
+_SHORT_READ = 100  # messages
 _DURABILITY = {
     "FULL": "survives a crash of the process and of the machine: synced at every commit",
     "NORMAL": "survives a crash of the process; a crash of the machine may take the last moments",
@@ -74,36 +77,46 @@ class SqliteStore(Store):
         self._database = Database(self.path, synchronous, lock_timeout)
         tell = partial(translated, path=self.path)
         name = f"SQLite store {self.path}"
-        self._writer = Worker(name, partial(Writing, self._database), tell)
-        self._reader = Worker(name, partial(Reading, self._database), tell)
-        self._walker = Worker(name, partial(Reading, self._database), tell)  # find and measure
+        self._writer: Worker[WritingConnection] = Worker(
+            name, partial(Writing, self._database), tell
+        )
+        reading = partial(Reading, self._database)
+        self._reader: Worker[sqlite3.Connection] = Worker(name, reading, tell)
+        self._walker: Worker[sqlite3.Connection] = Worker(name, reading, tell)  # find and measure
         self._is_open = False
 
     # ---- writes ----------------------------------------------------------------------------------
 
     @override
     async def _append(self, change: Change) -> Written | Full:
-        return await self._write(changes.append, change)
+        return await self._write(self._writer.run_short, changes.append, change)
 
     @override
     async def _replace(self, change: Change) -> Written | Full:
-        return await self._write(changes.replace, change)
+        return await self._write(self._writer.run, changes.replace, change)
 
     @override
     async def _fold(self, change: Change) -> Written | Full:
-        return await self._write(changes.fold, change)
+        return await self._write(self._writer.run, changes.fold, change)
 
     @override
     async def _annotate(self, change: Change) -> Head | None:
-        return await self._write(changes.annotate, change)
+        return await self._write(self._writer.run_short, changes.annotate, change)
 
     @override
     async def _delete(self, change: Change) -> bool:
-        return await self._write(changes.delete, change)
+        return await self._write(self._writer.run, changes.delete, change)
 
-    async def _write(self, work: Callable[[sqlite3.Connection, Change], T], change: Change) -> T:
+    async def _write(
+        self,
+        run: Callable[[Callable[[WritingConnection, Change], T], Change], Awaitable[T]],
+        work: Callable[[WritingConnection, Change], T],
+        change: Change,
+    ) -> T:
+        if not self._is_open:
+            await self.open()
         try:
-            return await self._run(self._writer, work, change)
+            return await run(work, change)
         except OutcomeUnknown as error:
             if change.key is None:
                 raise
@@ -121,7 +134,12 @@ class SqliteStore(Store):
     async def _load(
         self, conversation: ConversationId, part: Slice, now: datetime
     ) -> Conversation | None:
-        return await self._run(self._reader, reads.load, conversation, part, now)
+        if not self._is_open:
+            await self.open()
+        count = part.limit if part.last is None else part.last
+        is_short = count is not None and count <= _SHORT_READ
+        run = self._reader.run_short if is_short else self._reader.run
+        return await run(reads.load, conversation, part, now)
 
     @override
     async def _load_many(
@@ -172,8 +190,8 @@ class SqliteStore(Store):
 
     async def _run(
         self,
-        worker: Worker,
-        work: Callable[[sqlite3.Connection, Unpack[Ts]], T],
+        worker: Worker[Db],
+        work: Callable[[Db, Unpack[Ts]], T],
         *args: *Ts,
     ) -> T:
         if not self._is_open:

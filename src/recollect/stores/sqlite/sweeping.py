@@ -1,16 +1,17 @@
 """Removing for good what nobody can see any more, a bounded number of rows at a time."""
 
-import sqlite3
 from datetime import datetime
 
-from recollect.stores.records import Swept
+from recollect.stores.records import ConversationId, Swept
 from recollect.stores.sqlite import keys
+from recollect.stores.sqlite.connection import WritingConnection
 from recollect.stores.sqlite.rows import to_micros
 from recollect.stores.sqlite.statements import SQL
 
 
-def sweep(db: sqlite3.Connection, at: datetime, limit: int) -> Swept:
+def sweep(db: WritingConnection, at: datetime, limit: int) -> Swept:
     """Bury expired conversations, then empty graves and drop old keys while ``limit`` lasts."""
+    db.save_heads()
     now, limit = to_micros(at), min(max(limit, 0), 2**62)
     conversations = _bury_expired(db, now, limit)
     records, old_keys = _empty_graves(db, limit - conversations)
@@ -19,14 +20,17 @@ def sweep(db: sqlite3.Connection, at: datetime, limit: int) -> Swept:
     return Swept(conversations, records, old_keys)
 
 
-def _bury_expired(db: sqlite3.Connection, now: int, limit: int) -> int:
-    uids = db.execute(SQL["expired"], {"now": now, "limit": limit}).fetchall()
+def _bury_expired(db: WritingConnection, now: int, limit: int) -> int:
+    expired = db.execute(SQL["expired"], {"now": now, "limit": limit}).fetchall()
+    for _, namespace, name in expired:
+        db.forget_head(ConversationId(namespace, name))
+    uids = [(uid,) for uid, _, _ in expired]
     db.executemany(SQL["delete_head"], uids)
     db.executemany(SQL["discard"], uids)
     return len(uids)
 
 
-def _empty_graves(db: sqlite3.Connection, limit: int) -> tuple[int, int]:
+def _empty_graves(db: WritingConnection, limit: int) -> tuple[int, int]:
     """Return how many records and keys were removed."""
     records = old_keys = 0
     for (uid,) in db.execute(SQL["garbage"], (limit,)).fetchall():

@@ -18,6 +18,23 @@ except ImportError:  # pragma: no cover - Windows: SQLite's own waiting has to d
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0001, 0.001
 
 
+class Waiting:
+    """Pauses that grow to a millisecond, until a time is up."""
+
+    def __init__(self, timeout: float) -> None:
+        self._left = timeout
+        self._pause = _FIRST_PAUSE
+
+    def goes_on(self) -> bool:
+        """Pause, then True; False at once when the time is up."""
+        if self._left <= 0:
+            return False
+        time.sleep(self._pause)
+        self._left -= self._pause
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        return True
+
+
 class Turn:
     """An advisory lock on a file beside the database; used by one thread."""
 
@@ -32,19 +49,31 @@ class Turn:
         Raises:
             TimeoutError: it did not come in time.
         """
-        if _locks is None:  # pragma: no cover
-            return
-        if self._file is None:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        waited, pause = 0.0, _FIRST_PAUSE
-        while not _try_lock(_locks, self._file):
-            if waited >= self._timeout:
-                raise TimeoutError
-            time.sleep(pause)
-            waited += pause
-            pause = min(pause * 2, _LONGEST_PAUSE)
+        self.take(wait=True)
 
     def __exit__(self, *_: object) -> None:
+        self.give_back()
+
+    def take(self, *, wait: bool) -> bool:
+        """Take the turn; False without ``wait`` if another process has it.
+
+        Raises:
+            TimeoutError: it did not come in time.
+        """
+        if _locks is None:  # pragma: no cover
+            return True
+        if self._file is None:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        waiting = Waiting(self._timeout)
+        while not _try_lock(_locks, self._file):
+            if not wait:
+                return False
+            if not waiting.goes_on():
+                raise TimeoutError
+        return True
+
+    def give_back(self) -> None:
+        """End the turn."""
         if _locks is not None and self._file is not None:
             _locks.flock(self._file, _locks.LOCK_UN)
 
