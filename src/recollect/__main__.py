@@ -2,6 +2,6 @@
 
 import sys
 
-from recollect.cli import main
+from recollect.cli import start
 
-sys.exit(main())
+sys.exit(start())

@@ -3,6 +3,6 @@
 Heavy libraries are imported inside the commands that need them, so that ``--help`` stays quick.
 """
 
-from recollect.cli.main import main
+from recollect.cli.main import main, start
 
-__all__ = ["main"]
+__all__ = ["main", "start"]

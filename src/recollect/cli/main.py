@@ -21,6 +21,13 @@ _NAMELESS: Mapping[type[OSError], str] = {FileNotFoundError: "the current folder
 """What an error of the system is about when it does not say: else it is the output."""
 
 
+def start() -> int:
+    """Run the command of this process and return its exit code."""
+    code = main()
+    gc.freeze()  # the process ends: nothing of it need be looked through for garbage
+    return code
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; no traceback reaches the user.
 

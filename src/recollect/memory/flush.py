@@ -5,7 +5,8 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from recollect.memory.budget import held_tokens
 from recollect.memory.resource import Resource
@@ -13,16 +14,14 @@ from recollect.messages import Unit, units
 from recollect.stores.records import Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class Room(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be stored next; nothing for a flush that is asked for."""
 
     messages: int = 0
     tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlushPlan:
+class FlushPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a flush takes away.
 
     Attributes:

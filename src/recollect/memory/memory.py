@@ -9,9 +9,10 @@ import asyncio
 import random
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+
+import msgspec
 
 from recollect.durations import format_duration
 from recollect.errors import (
@@ -54,8 +55,7 @@ STATS_CONTENT_CAP = 100
 _MAX_ROUNDS = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """Messages after the privacy policy, with what they cost."""
 
     records: tuple[NewRecord, ...]
@@ -68,8 +68,7 @@ class Admitted:
         return Room(messages=len(self.records), tokens=sum(r.tokens for r in self.records))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """One conversation as its resource wants it kept.
 
     Attributes:

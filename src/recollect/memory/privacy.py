@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import product
 from types import ModuleType
 from typing import Any, Final, NoReturn
@@ -288,8 +287,7 @@ def _compile(patterns: Sequence[str], replacement: str) -> "_Rules":
         raise ConfigError("the replacement holds a lone surrogate: write it as UTF-8") from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rules:
+class _Rules(msgspec.Struct, frozen=True, kw_only=True):
     """Compiled patterns; each method returns the redacted value and how much was replaced.
 
     ``any_of`` finds in one pass which patterns match. Its last member matches everything: RE2's

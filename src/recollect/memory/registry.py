@@ -1,11 +1,12 @@
 """All memories of a project: looked up by reference, opened at a key, asked for an operation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
+
+import msgspec
 
 from recollect.errors import (
     InvalidInput,
@@ -34,8 +35,7 @@ from recollect.stores.records import ConversationId
 from recollect.telemetry import Telemetry
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Defined:
+class Defined(msgspec.Struct, frozen=True, kw_only=True):
     """A resource and where it was defined."""
 
     resource: Resource
@@ -43,8 +43,7 @@ class Defined:
     line: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One operation to perform.
 
     Attributes:

@@ -11,10 +11,11 @@ import re
 import threading
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 from recollect.errors import ConfigError, MissingExtra
 from recollect.messages import Message
@@ -36,8 +37,7 @@ pixels and pages, which are not known here.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
+class Counter(msgspec.Struct, frozen=True, kw_only=True):
     """A way to count tokens.
 
     Attributes:

@@ -6,11 +6,13 @@ agents, which use them, are loaded by ``users``.
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatch
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from recollect.errors import ConfigError, closest
 from recollect.memory.registry import Defined, Registry
@@ -36,8 +38,7 @@ _OTHER_RESOURCES = frozenset(
 )
 
 
-@dataclass(slots=True, kw_only=True)
-class Project:
+class Project(msgspec.Struct, kw_only=True):
     """A checked project.
 
     Attributes:
@@ -53,12 +54,12 @@ class Project:
     settings: ProjectFile
     store_url: str
     env: Mapping[str, str]
-    registry: Registry = field(default_factory=lambda: Registry({}, declared=False))
-    workflows: dict[str, "LoadedWorkflow"] = field(default_factory=dict)
-    agents: dict[str, "LoadedAgent"] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    registry: Registry = msgspec.field(default_factory=lambda: Registry({}, declared=False))
+    workflows: dict[str, "LoadedWorkflow"] = msgspec.field(default_factory=dict)
+    agents: dict[str, "LoadedAgent"] = msgspec.field(default_factory=dict)
+    notes: list[str] = msgspec.field(default_factory=list)
     document: Document | None = None
-    users: list[Document] = field(default_factory=list)
+    users: list[Document] = msgspec.field(default_factory=list)
 
     @property
     def name(self) -> str:

@@ -18,9 +18,11 @@ import re
 import tempfile
 from collections.abc import Mapping, Set
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from recollect.errors import ConfigError
 from recollect.project import yaml_file
@@ -161,8 +163,7 @@ _BLOCK: Final = re.compile(r"[|>][-+]?\s*(#.*)?")
 _OPENS_BLOCK: Final = re.compile(r"(?:^|[-:]\s|\s)[|>][-+0-9]*\s*(?:\s#.*)?$")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
+class _Line(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     indent: int
     is_item: bool
@@ -184,14 +185,13 @@ class _Line:
         return self.is_item and self.key in _MARKS
 
 
-@dataclass(slots=True, kw_only=True)
-class _Map:
+class _Map(msgspec.Struct, kw_only=True):
     """A map whose keys stand in one column and should stand in another; a task has no name."""
 
     name: str = ""
     found_column: int
     column: int
-    given: set[str] = field(default_factory=set)
+    given: set[str] = msgspec.field(default_factory=set)
     dash_column: int = -1
 
     def takes(self, key: str) -> bool:

@@ -1,8 +1,9 @@
 """Loads what uses memories: workflows and agents, and checks them against the project."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from recollect.agents.reference import Agent
 from recollect.errors import ConfigError
@@ -13,16 +14,14 @@ from recollect.project.yaml_file import Document, validate
 from recollect.workflows.workflow import Workflow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedWorkflow:
+class LoadedWorkflow(msgspec.Struct, frozen=True, kw_only=True):
     """A workflow and its file."""
 
     workflow: Workflow
     document: Document
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedAgent:
+class LoadedAgent(msgspec.Struct, frozen=True, kw_only=True):
     """An agent and its place."""
 
     agent: Agent

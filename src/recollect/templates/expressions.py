@@ -1,12 +1,12 @@
 """The expressions of a template: what has a value."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from heapq import nsmallest
 from itertools import islice
 
+import msgspec
 from typing_extensions import override
 
 from recollect.errors import TemplateError, TemplateMissingKey, closest
@@ -23,8 +23,7 @@ _INDEX_DIGITS = 10
 _MISSING = object()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expression(ABC):
+class Expression(msgspec.Struct, frozen=True, kw_only=True):
     """``at`` is where it begins in the template."""
 
     at: int
@@ -42,8 +41,7 @@ class Expression(ABC):
         return self.value(rendering, dot)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Literal(Expression):
+class Literal(Expression, frozen=True, kw_only=True):
     """A text, number or boolean of the template, or nil."""
 
     constant: str | int | float | bool | None
@@ -53,8 +51,7 @@ class Literal(Expression):
         return self.constant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dot(Expression):
+class Dot(Expression, frozen=True, kw_only=True):
     """The scope, or what the innermost range or with is about."""
 
     @override
@@ -62,8 +59,7 @@ class Dot(Expression):
         return dot
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variable(Expression):
+class Variable(Expression, frozen=True, kw_only=True):
     """``$name``; slot 0 is ``$``, the scope."""
 
     name: str
@@ -74,8 +70,7 @@ class Variable(Expression):
         return rendering.slots[self.slot]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment(Expression):
+class Assignment(Expression, frozen=True, kw_only=True):
     """``$name := expression``."""
 
     slot: int
@@ -87,8 +82,7 @@ class Assignment(Expression):
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Path(Expression):
+class Path(Expression, frozen=True, kw_only=True):
     """``.a.b``, ``$x.a``, ``(f x).a``, ``.a[0]``: steps into maps, lists and times."""
 
     root: Expression
@@ -142,8 +136,7 @@ class Path(Expression):
         return error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Method(Expression):
+class Method(Expression, frozen=True, kw_only=True):
     """``(now).Format "2006"``: a path whose last step is a method of a time, with arguments."""
 
     path: Path
@@ -163,8 +156,7 @@ class Method(Expression):
         return _called(self, self.path.shown(), method, given, rendering)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call(Expression):
+class Call(Expression, frozen=True, kw_only=True):
     """A function with its arguments; what comes through a pipe is the last one."""
 
     name: str
@@ -186,8 +178,7 @@ class Call(Expression):
         return f" ({', '.join(nil)}: missing or nil)" if nil else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice(Expression):
+class Choice(Expression, frozen=True, kw_only=True):
     """``and`` and ``or``: the first argument that decides; those after it are not evaluated."""
 
     stops_at: bool

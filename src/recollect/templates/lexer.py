@@ -6,8 +6,9 @@ digits (``.items.0``). A token that follows another without a space is ``glued``
 
 import math
 import re
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from recollect.errors import TemplateSyntaxError
 from recollect.templates.rendering import located
@@ -15,8 +16,7 @@ from recollect.templates.rendering import located
 Kind = Literal["text", "begin", "end", "value", "field", "variable", "word", "mark"]
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(msgspec.Struct, frozen=True):
     """``value`` is the text, the name, the mark, or for kind ``value`` the literal itself."""
 
     kind: Kind

@@ -1,8 +1,9 @@
 """Tokens -> statements and expressions. Everything that can be refused early is refused here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NoReturn
+
+import msgspec
 
 from recollect.errors import TemplateError, TemplateSyntaxError, closest
 from recollect.templates.dates import seems_concrete
@@ -47,8 +48,7 @@ _LAYOUT_FUNCTIONS = frozenset({"date", "dateInZone", "date_in_zone"})
 _LONGEST_PIPELINE = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parsed:
+class Parsed(msgspec.Struct, frozen=True, kw_only=True):
     """``roots`` are the names read from the scope; ``notes`` are doubts about what was meant."""
 
     body: Body
@@ -74,8 +74,7 @@ def parse_body(template: str) -> Parsed:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Name(Expression):
+class _Name(Expression, frozen=True, kw_only=True):
     """A function's name before its arguments are known; ``given`` if it was called as f(x)."""
 
     name: str

@@ -1,9 +1,9 @@
 """The statements of a template: what writes output or decides what is written."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from typing_extensions import override
 
 from recollect.templates.expressions import Assignment, Expression, is_true
@@ -13,8 +13,7 @@ from recollect.templates.rendering import Refusal, Rendering
 _STATEMENT_WORK = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement(ABC):
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """``at`` is where it begins in the template."""
 
     at: int
@@ -35,8 +34,7 @@ def execute(body: Body, rendering: Rendering, dot: object) -> None:
         statement.execute(rendering, dot)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text(Statement):
+class Text(Statement, frozen=True, kw_only=True):
     """The author's own words between actions."""
 
     text: str
@@ -46,8 +44,7 @@ class Text(Statement):
         rendering.write(self.text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Action(Statement):
+class Action(Statement, frozen=True, kw_only=True):
     """``{{ expression }}``: the only statement through which data reach the output."""
 
     expression: Expression
@@ -61,8 +58,7 @@ class Action(Statement):
         rendering.write(rendering.escape(text) if rendering.escape else text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditional(Statement):
+class Conditional(Statement, frozen=True, kw_only=True):
     """``if`` and ``with`` (which sets the dot), with their ``else if`` branches."""
 
     branches: tuple[tuple[Expression, Body], ...]
@@ -79,8 +75,7 @@ class Conditional(Statement):
         execute(self.otherwise, rendering, dot)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Range(Statement):
+class Range(Statement, frozen=True, kw_only=True):
     """``range``: over a list, a map (by sorted key) or a whole number (from 0)."""
 
     source: Expression
@@ -129,8 +124,7 @@ class _Break(Exception):
     """Leave the range."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Jump(Statement):
+class Jump(Statement, frozen=True, kw_only=True):
     """``break`` or ``continue``."""
 
     leaves: bool

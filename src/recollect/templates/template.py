@@ -1,10 +1,11 @@
 """A template read once, rendered as often as one likes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import TypeVar
+
+import msgspec
 
 from recollect.clock import SystemClock
 from recollect.errors import TemplateError
@@ -21,8 +22,7 @@ _CACHED_TEMPLATES = 512
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(msgspec.Struct, frozen=True):
     """A template that has been checked. ``notes`` are doubts about what its author meant."""
 
     text: str

@@ -10,10 +10,11 @@ import secrets
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
+
+import msgspec
 
 from recollect.clock import Clock
 from recollect.errors import (
@@ -85,8 +86,7 @@ class StepFailed(RunError):
         return dict(self.error)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEnd:
+class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended: with an outcome, or with ``error`` set."""
 
     run_id: str
@@ -96,8 +96,7 @@ class RunEnd:
     error: Mapping[str, Json] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of a run, redacted by whoever wrote it."""
 
     run_id: str

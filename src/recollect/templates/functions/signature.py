@@ -3,9 +3,10 @@
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import cast
+
+import msgspec
 
 from recollect.templates.printing import describe, is_container, own_text
 from recollect.templates.rendering import Refusal, Rendering
@@ -13,8 +14,7 @@ from recollect.templates.rendering import Refusal, Rendering
 Kind = Callable[[object], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(msgspec.Struct, frozen=True):
     """A function by the kinds of its arguments; ``rest`` may repeat without end.
 
     With ``needs_rendering`` the rendering is handed over before the arguments.
