@@ -6,7 +6,6 @@ agents, which use them, are loaded by ``users``.
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 from fnmatch import fnmatch
 from io import StringIO
 from pathlib import Path

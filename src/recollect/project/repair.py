@@ -18,7 +18,6 @@ import re
 import tempfile
 from collections.abc import Mapping, Set
 from contextlib import suppress
-from dataclasses import field
 from pathlib import Path
 from typing import Final
 
