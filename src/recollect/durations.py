@@ -15,14 +15,19 @@ _PIECE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zµ]+)\s*(?:,|and\b)?")
 _MAX_SECONDS = 100 * 365 * 86400.0
 
 
-def parse_duration(value: str | int | float) -> timedelta:
+def parse_duration(value: object) -> timedelta:
     """Read ``24h``, ``1h30m``, ``500ms``, ``10 minutes``, ``30d``, ``2w``; a bare number is seconds.
+
+    A timedelta stays what it is.
 
     Raises:
         ValueError: it is none of these, negative, or longer than a hundred years.
     """
-    if isinstance(value, bool):
-        raise ValueError(f"{value} is no duration: write something like 24h, 30m or 7d")
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        shown = value if isinstance(value, bool) else type(value).__name__
+        raise ValueError(f"{shown} is no duration: write something like 24h, 30m or 7d")
     seconds = float(value) if isinstance(value, int | float) else _seconds(value)
     if not 0 <= seconds <= _MAX_SECONDS:
         raise ValueError(f"{str(value)[:40]!r} is out of range: 0 to a hundred years")

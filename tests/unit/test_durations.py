@@ -17,9 +17,14 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         parse_duration(text)
 
 
-def test_a_bool_is_no_number_of_seconds() -> None:
+@pytest.mark.parametrize("value", [True, [], {}, None])
+def test_what_is_neither_text_nor_number_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="no duration"):
-        parse_duration(True)
+        parse_duration(value)
+
+
+def test_a_timedelta_stays_what_it_is() -> None:
+    assert parse_duration(timedelta(hours=1)) == timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
