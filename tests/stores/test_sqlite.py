@@ -29,7 +29,7 @@ from recollect.errors import (
 )
 from recollect.messages import Message
 from recollect.stores.records import ConversationId, NewRecord, Swept, Written
-from recollect.stores.sqlite import SqliteStore
+from recollect.stores.sqlite import SqliteStore, database
 
 HERE = ConversationId("space", "here")
 SOON = timedelta(milliseconds=30)
@@ -633,3 +633,20 @@ async def test_old_keys_are_trimmed_by_later_writes(path: Path) -> None:
     (kept,) = db.execute("SELECT count(*) FROM keys").fetchone()
     db.close()
     assert 42 <= kept <= 42 + 16
+
+
+async def test_a_file_that_is_being_created_is_not_taken_for_another_programs(path: Path) -> None:
+    looking = sqlite3.connect(path, isolation_level=None)
+    statements = 0
+
+    def create_before_the_second(_: str) -> None:
+        nonlocal statements
+        statements += 1
+        if statements == 2:
+            with sqlite3.connect(path, isolation_level=None) as creating:
+                creating.execute("CREATE TABLE ours (id INTEGER)")
+                creating.execute(f"PRAGMA application_id = {database._APPLICATION}")
+
+    looking.set_trace_callback(create_before_the_second)
+    assert database._is_ours(looking, path) is False
+    looking.close()

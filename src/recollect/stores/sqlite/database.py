@@ -120,13 +120,15 @@ def _is_ours(db: sqlite3.Connection, path: Path) -> bool:
     Raises:
         SchemaTooNew: a newer Recollect wrote it. StoreCorrupt: it belongs to another program.
     """
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
+    # one statement: another process may be creating the tables at this moment
+    application, version, tables = db.execute(
+        "SELECT (SELECT application_id FROM pragma_application_id),"
+        " (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_master)"
+    ).fetchone()
     if application == _APPLICATION:
         if version > SCHEMA_VERSION:
             raise SchemaTooNew(str(path), version, SCHEMA_VERSION)
         return True
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application or version or tables:
         raise StoreCorrupt(
             f"{path} is the database of another program: give Recollect a file of its own"
