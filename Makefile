@@ -32,6 +32,7 @@ test: install
 	@$(BIN)/python -m coverage report --include='src/recollect/memory/*,src/recollect/stores/*' --fail-under=85
 
 test-integration: install
+	@$(BIN)/python -m tests.servers.programs
 	@$(BIN)/python -m pytest -q tests/integration tests/acceptance tests/servers
 
 lint: install
@@ -47,7 +48,7 @@ format: install
 check: lint test
 
 bench: install
-	@$(BIN)/python -m benchmarks.store_append
+	@$(BIN)/python -m benchmarks
 
 soak: install
 	@$(BIN)/python -m pytest -q -s tests/soak

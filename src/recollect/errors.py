@@ -11,23 +11,33 @@
     ├── InvalidInput                   a value from outside is refused; nothing was stored
     │   ├── InvalidMessage
     │   ├── InvalidConversationId
-    │   └── InvalidOperation
+    │   ├── InvalidOperation
+    │   └── TooManyKeys                a key with * names more conversations than max_keys
     ├── StoreError                     keeping or fetching a conversation failed
     │   ├── StoreUnavailable           locked, full, read-only, unreachable: try again
     │   ├── StoreCorrupt               the file or record is damaged
     │   ├── StoreClosed
+    │   ├── WrongLoop                  a store used from another event loop than its own
     │   ├── SchemaTooNew               written by a newer Recollect
+    │   ├── MigrationNeeded            the database holds conversations that another library made
     │   ├── OutcomeUnknown             a write without a key whose fate is not known
     │   ├── KeyReused                  one idempotency key, two different bodies
     │   ├── VersionConflict            the conversation changed since it was read
     │   └── LeaseLost                  a write under a lease that is no longer held
+    ├── MemoryError                    a provider (recollect.memory) could not do what was asked
+    │   ├── MemoryConnectionError      ... it cannot be reached, or is closed; nothing was stored
+    │   ├── MemoryNotFoundError        ... there is no such conversation
+    │   └── MemoryStorageError         ... any other failure of its store
     ├── MemoryLimitExceeded            a hard limit would be broken; nothing was stored
+    ├── MemoryDisabled                 memory is switched off, and the project wants that to be told
     ├── FlushPending                   somebody else is flushing this memory
+    ├── LeaseTaken                     somebody else works on this conversation and did not end in time
     ├── PrivacyError                   redaction could not finish; nothing was stored
     ├── ModelError                     the language model did not answer
     │   ├── ModelRateLimited       ... now; try again later
     │   └── ModelKeyMissing
     └── RunError                       a run or task failed
+        ├── MaxTurnsExceeded           the model was asked too often in one run
         ├── TaskTimeout
         └── RunNotFound
 
@@ -51,9 +61,21 @@ class RecollectError(Exception):
         self.message = message
         self.details: dict[str, Any] = {k: v for k, v in details.items() if v is not None}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_unpickled, (type(self), self.args, self.__dict__))
+
     def as_json(self) -> dict[str, Any]:
         """The error as task outputs and APIs show it: ``{code, message, details}``."""
         return {"code": self.code, "message": str(self), "details": self.details}
+
+
+def _unpickled(
+    kind: type[RecollectError], args: tuple[Any, ...], state: dict[str, Any]
+) -> RecollectError:
+    """Rebuild an error without its constructor, which may take something else than a message."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -194,6 +216,12 @@ class InvalidOperation(InvalidInput):
     code = "INVALID_MEMORY_OPERATION"
 
 
+class TooManyKeys(InvalidInput):
+    """A key with ``*`` names more conversations than ``max_keys`` allows; none was changed."""
+
+    code = "SAFETY_LIMIT_EXCEEDED"
+
+
 class StoreError(RecollectError):
     """Keeping or fetching a conversation failed."""
 
@@ -217,6 +245,16 @@ class StoreClosed(StoreError):
     """The store was used after ``close``."""
 
 
+class WrongLoop(StoreError):
+    """A store whose connections belong to one event loop was used from another; nothing was done."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"{where}: this store and its connections belong to another event loop: open one store "
+            "in each loop"
+        )
+
+
 class SchemaTooNew(StoreError):
     """The data were written by a newer Recollect."""
 
@@ -227,6 +265,12 @@ class SchemaTooNew(StoreError):
             found=found,
             known=known,
         )
+
+
+class MigrationNeeded(StoreError):
+    """A database holds a table of conversations that another library made, or half a migration."""
+
+    code = "MIGRATION_NEEDED"
 
 
 class OutcomeUnknown(StoreError):
@@ -262,16 +306,110 @@ class LeaseLost(StoreError):
     retryable = True
 
 
+class MemoryError(RecollectError):  # noqa: A001  # seed 004 names it so; it is no builtin of ours
+    """A provider could not do what was asked (seed 004).
+
+    ``cause`` is the error behind it, None if there is none. Two are equal when all their fields are,
+    causes by type and text, so that an error and its pickled copy are equal.
+    """
+
+    code = "MEMORY_PERSISTENCE_ERROR"
+
+    def __init__(self, message: str, provider: str, cause: BaseException | None = None) -> None:
+        self._take(message, provider, cause)
+
+    def _take(
+        self, message: str, provider: str, cause: BaseException | None, **details: str
+    ) -> None:
+        super().__init__(message, provider=provider, **details)
+        self.provider = provider
+        self.cause = cause
+        if cause is not None:
+            self.__cause__ = cause
+
+    def _fields(self) -> tuple[Any, ...]:
+        return (self.message, self.provider, self.cause)
+
+    def _compared(self) -> tuple[Any, ...]:
+        return (type(self), *self._fields()[:-1], type(self.cause), str(self.cause))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MemoryError) and self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash(self._compared())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}{self._fields()!r}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), self._fields())
+
+
+class MemoryConnectionError(MemoryError):
+    """A provider's store cannot be reached, or is closed; nothing was stored, so try again."""
+
+    retryable = True
+
+
+class MemoryNotFoundError(MemoryError):
+    """A provider has no such conversation."""
+
+    code = "MEMORY_NOT_FOUND"
+
+    def __init__(
+        self,
+        message: str,
+        provider: str,
+        conversation_id: str,
+        cause: BaseException | None = None,
+    ) -> None:
+        self._take(message, provider, cause, conversation_id=conversation_id)
+        self.conversation_id = conversation_id
+
+    def _fields(self) -> tuple[Any, ...]:
+        return (self.message, self.provider, self.conversation_id, self.cause)
+
+
+class MemoryStorageError(MemoryError):
+    """A provider's store failed; ``operation`` is the method that was called.
+
+    With an ``OutcomeUnknown`` as its cause, a write may or may not have been stored.
+    """
+
+    def __init__(
+        self, message: str, provider: str, operation: str, cause: BaseException | None = None
+    ) -> None:
+        self._take(message, provider, cause, operation=operation)
+        self.operation = operation
+
+    def _fields(self) -> tuple[Any, ...]:
+        return (self.message, self.provider, self.operation, self.cause)
+
+
 class MemoryLimitExceeded(RecollectError):
     """A hard limit would be broken; nothing was stored."""
 
     code = "MEMORY_LIMIT_EXCEEDED"
 
 
+class MemoryDisabled(RecollectError):
+    """A memory was used that is switched off; nothing was read or stored."""
+
+    code = "MEMORY_DISABLED"
+
+
 class FlushPending(RecollectError):
     """Somebody else is flushing this memory right now."""
 
     code = "FLUSH_ALREADY_PENDING"
+    retryable = True
+
+
+class LeaseTaken(RecollectError):
+    """Another holder kept the lease of a conversation as long as it was waited for."""
+
+    code = "LOCK_ACQUISITION_FAILED"
     retryable = True
 
 
@@ -304,6 +442,19 @@ class RunError(RecollectError):
     """A run or one of its tasks failed."""
 
     code = "TASK_FAILED"
+
+
+class MaxTurnsExceeded(RunError):
+    """The model was asked ``max_turns`` times in one run and still calls tools."""
+
+    code = "MAX_TURNS_EXCEEDED"
+
+    def __init__(self, turns: int) -> None:
+        super().__init__(
+            f"the model still calls tools after {turns} turns: run the state again to go on, or "
+            "raise max_turns",
+            turns=turns,
+        )
 
 
 class TaskTimeout(RunError):

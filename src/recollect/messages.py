@@ -6,9 +6,9 @@ anything UTF-8 can carry, NUL included; lone surrogates are refused, because no 
 
 import math
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, Literal, NoReturn, get_args
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias, cast, get_args
 
 import msgspec
 
@@ -19,6 +19,7 @@ Role = Literal["user", "assistant", "system", "tool"]
 ROLES: frozenset[str] = frozenset(get_args(Role))
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1  # what JSON readers of all backends agree on
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _MAX_NESTING = 50
 _clock = SystemClock()
 _fix = msgspec.structs.force_setattr
@@ -26,6 +27,9 @@ _fix = msgspec.structs.force_setattr
 
 def _read_only(self: object, *args: object, **kwargs: object) -> NoReturn:
     raise TypeError("a message does not change: build a new one")
+
+
+JsonObject: TypeAlias = dict[str, Any]
 
 
 class FrozenDict(dict[str, Any]):
@@ -195,12 +199,12 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     tool_calls: tuple[ToolCall, ...] | None = None
     message_id: str = ""
     timestamp: datetime | None = None
-    metadata: dict[str, Any] = EMPTY
+    metadata: JsonObject = EMPTY
 
     def __post_init__(self) -> None:
         # Runs for every message that is read: what is right already is only looked at.
         role: object = self.role
-        content, moment = self.content, self.timestamp
+        content, moment, metadata = self.content, self.timestamp, self.metadata
         if type(role) is not str or role not in ROLES:
             _fix(self, "role", _role(role))
         if type(content) is not str:
@@ -219,10 +223,12 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             _short_text(self.message_id, "message_id")
         if type(moment) is not datetime or moment.tzinfo is not UTC:
             _fix(self, "timestamp", _timestamp(moment))
-        if type(self.metadata) is not FrozenDict:
-            if not isinstance(self.metadata, Mapping):
-                raise InvalidMessage(f"metadata is a {type(self.metadata).__name__}, not a mapping")
-            _fix(self, "metadata", _metadata(self.metadata))
+        if type(metadata) is not FrozenDict:
+            _fix(self, "metadata", _metadata(metadata))
+
+    def dict(self) -> JsonObject:
+        """Return plain JSON data, role and content always among them; ``Message(**m.dict()) == m``."""
+        return {"role": self.role, "content": "", **to_json(self)}
 
     @property
     def text(self) -> str:
@@ -261,10 +267,12 @@ def _role(role: object) -> str:
 _PLAIN = frozenset({str, int, bool, type(None)})
 
 
-def _metadata(given: Mapping[str, Any]) -> FrozenDict:
+def _metadata(given: object) -> FrozenDict:
     """Freeze metadata; the usual flat map of short texts and numbers by the shortest way."""
-    if not given:
-        return EMPTY
+    if type(given) is not dict:
+        if not isinstance(given, Mapping):
+            raise InvalidMessage(f"metadata is a {type(given).__name__}, not a mapping")
+        return cast(FrozenDict, freeze(given))
     for name, value in given.items():
         kind = type(value)
         if type(name) is not str or not name.isascii() or kind not in _PLAIN:
@@ -275,9 +283,8 @@ def _metadata(given: Mapping[str, Any]) -> FrozenDict:
         elif kind is int and not _INT_MIN <= value <= _INT_MAX:
             break
     else:
-        return FrozenDict(given)
-    frozen: FrozenDict = freeze(given)
-    return frozen
+        return FrozenDict(given) if given else EMPTY
+    return cast(FrozenDict, freeze(given))
 
 
 def _short_text(value: object, what: str) -> None:
@@ -338,13 +345,29 @@ def new_message_id() -> str:
 
 # ---- JSON both ways ------------------------------------------------------------------------------
 
+
+class _Usual(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A message as most are: its JSON proves that nothing is left to check, only metadata to freeze.
+
+    It has the fields of ``Message``, so that it can become one; all others are read as ``Message``.
+    """
+
+    role: Role
+    message_id: Annotated[str, msgspec.Meta(min_length=1)]
+    timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
+    content: str = ""
+    attachments: None = None
+    tool_call_id: str | None = None
+    tool_calls: tuple[ToolCall, ...] | None = None
+    metadata: dict[str, str | bool | float | _Int64 | None] = EMPTY
+
+
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Message)
+_decode_usual = msgspec.json.Decoder(_Usual).decode
+_decode_checked = msgspec.json.Decoder(Message).decode
 
-
-def encode(message: Message) -> bytes:
-    """Return the message as compact UTF-8 JSON; ``decode(encode(m)) == m``."""
-    return _encoder.encode(message)
+encode: Callable[[Message], bytes] = _encoder.encode
+"""Return the message as compact UTF-8 JSON; ``decode(encode(m)) == m``."""
 
 
 def decode(data: bytes | str) -> Message:
@@ -354,7 +377,22 @@ def decode(data: bytes | str) -> Message:
         InvalidMessage: the bytes are not a message (the text never quotes them).
     """
     try:
-        return _decoder.decode(data)
+        usual = _decode_usual(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _read_checked(data)
+    if usual.timestamp.tzinfo is not UTC:
+        return _read_checked(data)
+    if usual.metadata is not EMPTY:
+        _fix(usual, "metadata", FrozenDict(usual.metadata))
+    # It becomes a message where it lies: to build one of its parts would take as long again. Python
+    # refuses this if the fields differ.
+    _fix(usual, "__class__", Message)
+    return usual  # type: ignore[return-value]
+
+
+def _read_checked(data: bytes | str) -> Message:
+    try:
+        return _decode_checked(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessage(f"not a message: {type(error).__name__}") from None
 

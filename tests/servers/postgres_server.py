@@ -61,6 +61,20 @@ class PostgresServer:
             with contextlib.suppress(Exception):
                 child.wait(10)
 
+    def pause(self) -> None:
+        """Let it answer nobody; connections stay open."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it answer again."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: int) -> None:
+        process = self._server.get_postmaster_info().process
+        for one in (process, *process.children(recursive=True)):
+            with contextlib.suppress(Exception):  # a child that has just ended
+                one.send_signal(number)
+
     def stop(self) -> None:
         """Stop it in good order."""
         self._server.stop()

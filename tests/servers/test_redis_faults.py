@@ -1,11 +1,11 @@
 """What the Redis store promises beyond the contract: topologies, faults, and how it is named."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -13,12 +13,25 @@ from redis.asyncio import RedisCluster as RedisClusterClient
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from recollect.errors import InvalidInput, OutcomeUnknown, StoreError, StoreUnavailable
+from recollect.errors import InvalidInput, OutcomeUnknown, StoreUnavailable, WrongLoop
 from recollect.messages import Message
 from recollect.stores.records import Conversation, ConversationId, NewRecord, Written
 from recollect.stores.redis import RedisStore
-from recollect.testing import MakeStore, StoreSuite
-from tests.servers.redis_server import RedisCluster, RedisServer, SentinelTrio, free_port
+from recollect.testing import (
+    Damage,
+    DurableStoreSuite,
+    MakeStore,
+    RaiseSchemaVersion,
+    StoreSuite,
+)
+from tests.servers.redis_server import (
+    GivenRedis,
+    RedisCluster,
+    RedisServer,
+    SentinelTrio,
+    free_port,
+)
+from tests.servers.relay import Relay
 
 pytest_plugins = ["tests.servers.redis_fixtures"]
 
@@ -45,6 +58,32 @@ class TestRedisStoreOnACluster(StoreSuite):
         )
 
 
+class TestRedisStoreThatOutlivesItselfOnACluster(DurableStoreSuite):
+    @pytest.fixture
+    def reopen(self, redis_cluster: RedisCluster, prefix: str) -> MakeStore:
+        url = redis_cluster.nodes[2].url
+        return lambda clock: RedisStore(url, cluster=True, prefix=prefix, clock=clock)
+
+    @pytest.fixture
+    def damage(self, redis_cluster: RedisCluster, prefix: str) -> Damage:
+        async def damage(conversation: ConversationId, seq: int) -> None:
+            key = f"{prefix}{{{conversation.namespace}:{conversation.id}}}:messages"
+            async with RedisClusterClient.from_url(redis_cluster.nodes[0].url) as client:
+                items: list[Any] = await client.lrange(key, 0, -1)
+                (place,) = (n for n, item in enumerate(items) if item.startswith(b"%d|" % seq))
+                await client.lset(key, place, items[place].replace(b"{", b"", 1))
+
+        return damage
+
+    @pytest.fixture
+    def raise_schema_version(self, redis_cluster: RedisCluster, prefix: str) -> RaiseSchemaVersion:
+        async def raise_schema_version(number: int) -> None:
+            async with RedisClusterClient.from_url(redis_cluster.nodes[0].url) as client:
+                await client.set(f"{prefix}schema", number)
+
+        return raise_schema_version
+
+
 # ---- faults --------------------------------------------------------------------------------------
 
 
@@ -54,59 +93,19 @@ def prefix() -> str:
 
 
 @pytest.fixture
-def store(redis_server: RedisServer, prefix: str) -> RedisStore:
+def store(redis_server: GivenRedis, prefix: str) -> RedisStore:
     return RedisStore(redis_server.url, prefix=prefix)
-
-
-class Relay:
-    """A wire to a server that can be cut after a command went through, before its answer comes."""
-
-    def __init__(self, port: int) -> None:
-        self.server_port = port
-        self.drops_answers = False
-        self.seen = 0
-        self.writers: list[asyncio.StreamWriter] = []
-
-    async def __aenter__(self) -> "Relay":
-        self.listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port: int = self.listener.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.listener.close()
-        for writer in self.writers:
-            writer.close()
-        await self.listener.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.server_port)
-        self.writers += [writer, server_writer]
-        await asyncio.gather(
-            self._pass_on(reader, server_writer, are_answers=False),
-            self._pass_on(server_reader, writer, are_answers=True),
-        )
-
-    async def _pass_on(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, are_answers: bool
-    ) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                if are_answers and self.drops_answers:
-                    self.drops_answers = False
-                    break
-                writer.write(data)
-        writer.close()
 
 
 class TestBrokenWires:
     """A connection that breaks after a write was sent doubles nothing and loses nothing."""
 
     async def test_a_write_without_a_key_is_unknown_and_not_repeated(
-        self, redis_server: RedisServer, prefix: str
+        self, redis_server: GivenRedis, prefix: str
     ) -> None:
         async with (
-            Relay(redis_server.port) as relay,
-            RedisStore(f"redis://127.0.0.1:{relay.port}", prefix=prefix) as store,
+            Relay(redis_server.host, redis_server.port) as relay,
+            RedisStore(relay.instead_of(redis_server.url), prefix=prefix) as store,
         ):
             await store.append(HERE, say("a"))
             relay.drops_answers = True
@@ -115,11 +114,11 @@ class TestBrokenWires:
             assert texts(await store.load(HERE)) == ["a", "b"]
 
     async def test_a_write_with_a_key_is_repeated_and_stored_once(
-        self, redis_server: RedisServer, prefix: str
+        self, redis_server: GivenRedis, prefix: str
     ) -> None:
         async with (
-            Relay(redis_server.port) as relay,
-            RedisStore(f"redis://127.0.0.1:{relay.port}", prefix=prefix) as store,
+            Relay(redis_server.host, redis_server.port) as relay,
+            RedisStore(relay.instead_of(redis_server.url), prefix=prefix) as store,
         ):
             await store.append(HERE, say("a"))
             relay.drops_answers = True
@@ -128,10 +127,10 @@ class TestBrokenWires:
             assert texts(await store.load(HERE)) == ["a", "b"]
 
     async def test_a_client_that_repeats_commands_of_its_own_doubles_nothing(
-        self, redis_server: RedisServer, prefix: str
+        self, redis_server: GivenRedis, prefix: str
     ) -> None:
-        async with Relay(redis_server.port) as relay:
-            client = Redis(host="127.0.0.1", port=relay.port, retry=Retry(NoBackoff(), 5))
+        async with Relay(redis_server.host, redis_server.port) as relay:
+            client = Redis.from_url(relay.instead_of(redis_server.url), retry=Retry(NoBackoff(), 5))
             async with RedisStore(client=client, prefix=prefix) as store:
                 await store.append(HERE, say("a"))
                 relay.drops_answers = True
@@ -150,7 +149,7 @@ class TestBrokenWires:
 
 class TestScripts:
     async def test_scripts_that_the_server_has_forgotten_are_sent_again(
-        self, store: RedisStore, redis_server: RedisServer
+        self, store: RedisStore, redis_server: GivenRedis
     ) -> None:
         async with store:
             await store.append(HERE, say("a"))
@@ -202,12 +201,12 @@ class TestTasks:
     async def test_a_store_belongs_to_one_loop(self, store: RedisStore) -> None:
         async with store:
             await store.append(HERE, say("a"))
-            with pytest.raises(StoreError, match="WrongLoop"):
+            with pytest.raises(WrongLoop):
                 await asyncio.to_thread(asyncio.run, store.append(HERE, say("b")))
             assert texts(await store.load(HERE)) == ["a"]
 
-    async def test_many_tasks_need_no_more_connections(self, redis_server: RedisServer) -> None:
-        client = Redis(host="127.0.0.1", port=redis_server.port, max_connections=1)
+    async def test_many_tasks_need_no_more_connections(self, redis_server: GivenRedis) -> None:
+        client = redis_server.async_client(max_connections=1)
         async with RedisStore(client=client, prefix=f"redis-{next(_prefixes)}:") as store:
             await asyncio.gather(*(store.append(HERE, say(str(n))) for n in range(200)))
             assert len(texts(await store.load(HERE))) == 200
@@ -216,7 +215,7 @@ class TestTasks:
 
 class TestReplicas:
     async def test_a_write_that_too_few_replicas_have_is_not_acknowledged(
-        self, redis_server: RedisServer, prefix: str
+        self, redis_server: GivenRedis, prefix: str
     ) -> None:
         half = timedelta(milliseconds=500)
         async with RedisStore(
@@ -232,11 +231,9 @@ class TestReplicas:
 class TestClients:
     @pytest.mark.parametrize("decode_responses", [True, False])
     async def test_a_client_passed_in_is_used_and_left_open(
-        self, redis_server: RedisServer, prefix: str, decode_responses: bool
+        self, redis_server: GivenRedis, prefix: str, decode_responses: bool
     ) -> None:
-        client = Redis(
-            host="127.0.0.1", port=redis_server.port, db=3, decode_responses=decode_responses
-        )
+        client = redis_server.async_client(db=3, decode_responses=decode_responses)
         async with RedisStore(client=client, prefix=prefix) as store:
             await store.append(HERE, say("a"))
             assert texts(await store.load(HERE)) == ["a"]

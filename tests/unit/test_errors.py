@@ -1,7 +1,9 @@
 """One tree of errors: drawn at the top of the module, each with a code, plain JSON as details."""
 
+import builtins
 import inspect
 import json
+import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,11 @@ from recollect.errors import (
     InvalidMessage,
     KeyReused,
     LeaseLost,
+    MaxTurnsExceeded,
+    MemoryConnectionError,
+    MemoryNotFoundError,
     MemoryResourceNotFound,
+    MemoryStorageError,
     MissingExtra,
     RecollectError,
     RegistryNotProvided,
@@ -42,6 +48,11 @@ MADE: dict[str, RecollectError] = {
     "MissingExtra": MissingExtra("YAML projects", "workflows"),
     "SchemaTooNew": SchemaTooNew("/tmp/a.db", 9, 1),
     "KeyReused": KeyReused("k-1"),
+    "MaxTurnsExceeded": MaxTurnsExceeded(50),
+    "MemoryError": errors.MemoryError("it broke", "Redis"),
+    "MemoryConnectionError": MemoryConnectionError("it broke", "Redis"),
+    "MemoryNotFoundError": MemoryNotFoundError("it broke", "Redis", "c-1"),
+    "MemoryStorageError": MemoryStorageError("it broke", "Redis", "append_messages"),
 }
 EVERY: dict[str, RecollectError] = {
     name: MADE[name] if name in MADE else kind("it broke") for name, kind in CLASSES.items()
@@ -61,22 +72,32 @@ CODES = {
     "InvalidMessage": "INVALID_CONFIGURATION",
     "InvalidConversationId": "INVALID_KEY",
     "InvalidOperation": "INVALID_MEMORY_OPERATION",
+    "TooManyKeys": "SAFETY_LIMIT_EXCEEDED",
     "StoreError": "MEMORY_PERSISTENCE_ERROR",
     "StoreUnavailable": "MEMORY_PERSISTENCE_ERROR",
     "StoreCorrupt": "MEMORY_PERSISTENCE_ERROR",
     "StoreClosed": "MEMORY_PERSISTENCE_ERROR",
+    "WrongLoop": "MEMORY_PERSISTENCE_ERROR",
     "SchemaTooNew": "MEMORY_PERSISTENCE_ERROR",
+    "MigrationNeeded": "MIGRATION_NEEDED",
     "OutcomeUnknown": "MEMORY_PERSISTENCE_ERROR",
     "KeyReused": "IDEMPOTENCY_KEY_REUSED",
     "VersionConflict": "VERSION_CONFLICT",
     "LeaseLost": "LOCK_TIMEOUT",
+    "MemoryError": "MEMORY_PERSISTENCE_ERROR",
+    "MemoryConnectionError": "MEMORY_PERSISTENCE_ERROR",
+    "MemoryNotFoundError": "MEMORY_NOT_FOUND",
+    "MemoryStorageError": "MEMORY_PERSISTENCE_ERROR",
     "MemoryLimitExceeded": "MEMORY_LIMIT_EXCEEDED",
+    "MemoryDisabled": "MEMORY_DISABLED",
     "FlushPending": "FLUSH_ALREADY_PENDING",
+    "LeaseTaken": "LOCK_ACQUISITION_FAILED",
     "PrivacyError": "PRIVACY_REDACTION_ERROR",
     "ModelError": "LLM_ERROR",
     "ModelRateLimited": "LLM_RATE_LIMIT",
     "ModelKeyMissing": "LLM_AUTH",
     "RunError": "TASK_FAILED",
+    "MaxTurnsExceeded": "MAX_TURNS_EXCEEDED",
     "TaskTimeout": "TASK_TIMEOUT",
     "RunNotFound": "RUN_NOT_FOUND",
 }
@@ -84,7 +105,9 @@ RETRYABLE = {
     "StoreUnavailable",
     "VersionConflict",
     "LeaseLost",
+    "MemoryConnectionError",
     "FlushPending",
+    "LeaseTaken",
     "ModelRateLimited",
 }
 
@@ -264,3 +287,71 @@ def test_a_foreign_error_is_shown_by_its_type_only() -> None:
 def test_our_own_error_is_shown_whole() -> None:
     error = SchemaTooNew("/tmp/a.db", 9, 1)
     assert error_json(error) == error.as_json()
+
+
+PROVIDER_ERRORS = {
+    name: error for name, error in EVERY.items() if isinstance(error, errors.MemoryError)
+}
+every_provider_error = pytest.mark.parametrize(
+    "error", PROVIDER_ERRORS.values(), ids=PROVIDER_ERRORS
+)
+
+
+def test_the_errors_of_providers_take_their_fields_in_the_order_of_seed_004() -> None:
+    cause = StoreUnavailable("down")
+    connection = MemoryConnectionError("a", "Redis", cause)
+    missing = MemoryNotFoundError("b", "Postgres", "c-1", cause)
+    storage = MemoryStorageError("c", "InMemory", "append_messages", cause)
+    assert (str(connection), connection.provider) == ("a", "Redis")
+    assert (missing.provider, missing.conversation_id) == ("Postgres", "c-1")
+    assert (storage.provider, storage.operation) == ("InMemory", "append_messages")
+    for error in (connection, missing, storage):
+        assert error.cause is error.__cause__ is cause
+
+
+@every_provider_error
+def test_an_error_of_a_provider_is_caught_as_the_base_and_is_no_builtin(
+    error: errors.MemoryError,
+) -> None:
+    assert isinstance(error, errors.MemoryError)
+    assert not isinstance(error, builtins.MemoryError)
+
+
+def test_errors_of_providers_are_equal_by_their_fields() -> None:
+    one = MemoryStorageError("m", "Redis", "append_messages", StoreUnavailable("down"))
+    same = MemoryStorageError("m", "Redis", "append_messages", StoreUnavailable("down"))
+    assert one == same
+    assert hash(one) == hash(same)
+    others = [
+        MemoryStorageError("x", "Redis", "append_messages", StoreUnavailable("down")),
+        MemoryStorageError("m", "x", "append_messages", StoreUnavailable("down")),
+        MemoryStorageError("m", "Redis", "x", StoreUnavailable("down")),
+        MemoryStorageError("m", "Redis", "append_messages", StoreUnavailable("x")),
+        MemoryStorageError("m", "Redis", "append_messages", KeyReused("down")),
+        MemoryNotFoundError("m", "Redis", "append_messages", StoreUnavailable("down")),
+    ]
+    assert one not in others
+
+
+@every_error
+def test_an_error_survives_pickling(error: RecollectError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert (str(copy), copy.details) == (str(error), error.details)
+
+
+@every_provider_error
+def test_a_pickled_error_of_a_provider_is_equal_and_keeps_its_cause(
+    error: errors.MemoryError,
+) -> None:
+    error = copy_with_cause(error, SchemaTooNew("/tmp/a.db", 9, 1))
+    copy = pickle.loads(pickle.dumps(error))
+    assert copy == error
+    assert str(copy.__cause__) == str(error.cause)
+
+
+def copy_with_cause(error: errors.MemoryError, cause: Exception) -> errors.MemoryError:
+    kind, (*given, _) = error.__reduce__()
+    made = kind(*given, cause)
+    assert isinstance(made, errors.MemoryError)
+    return made

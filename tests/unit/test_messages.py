@@ -509,6 +509,37 @@ def test_bytes_that_are_no_message_are_refused_without_quoting_them(data: bytes)
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "part",
+    [f'"metadata": {{"k": {value}}}' for value in (
+        "1", "-0.0", "1.0", "1e3", "9223372036854775808", "18446744073709551616", "null", "true",
+        "-9223372036854775809", '"\\u00e9"', "[1]", '{"a": [{"b": 1}]}', "[" * 60 + "]" * 60,
+    )] + [
+        '"metadata": {}', '"content": []', '"content": [{"type": "text", "text": "a"}]',
+        '"attachments": []', '"attachments": [{"kind": "file"}]',
+        '"attachments": [{"kind": "file", "url": "u"}]', '"tool_call_id": "t"',
+        '"tool_calls": []', '"tool_calls": [{"id": "a", "function": {"name": "f"}}]',
+        '"timestamp": "2026-01-01T01:00:00+01:00"', '"timestamp": "2026-01-01T00:00:00"',
+    ],
+)  # fmt: skip
+def test_what_is_read_is_what_would_be_built_of_it(part: str) -> None:
+    plain = {"role": "user", "message_id": "m", "timestamp": "2026-01-01T00:00:00Z"}
+    data = json.dumps(plain)[:-1] + f", {part}}}"  # a later field wins
+    try:
+        built = Message(**json.loads(data))
+    except InvalidMessage:
+        with pytest.raises(InvalidMessage):
+            decode(data)
+        return
+    found = decode(data)
+    assert found == built
+    assert type(found) is Message
+    assert repr(found) == repr(built)  # 1, 1.0 and True are equal
+    assert type(found.metadata) is FrozenDict
+    assert [type(v) for v in found.metadata.values()] == [type(v) for v in built.metadata.values()]
+    assert found.at.tzinfo is UTC
+
+
 json_values = st.recursive(
     st.none()
     | st.booleans()
@@ -675,3 +706,28 @@ def test_more_messages_never_take_a_unit_apart(first: list[str], more: list[str]
         assert grown.positions[: len(unit.positions)] == unit.positions
         if not unit.open:
             assert grown.open is False
+
+
+# ---- seed 004's plain form -----------------------------------------------------------------------
+
+
+def test_the_plain_form_of_seed_004_gives_an_equal_message_back() -> None:
+    messages = [
+        Message("user", "a", metadata={"x": {"y": [1, None]}}),
+        Message("assistant", "", tool_calls=[{"id": "t", "function": {"name": "look"}}]),  # type: ignore[arg-type]
+        Message("tool", "42", tool_call_id="t", message_id="m-1"),
+        Message("user", [{"type": "image_url", "image_url": {"url": "x"}}]),  # type: ignore[arg-type]
+        Message("user", "a", attachments=[{"kind": "file", "data": "aGk=", "name": "n"}]),  # type: ignore[arg-type]
+    ]
+    for message in messages:
+        plain = message.dict()
+        assert Message(**json.loads(json.dumps(plain))) == message
+        assert {"role", "content", "message_id"} <= set(plain)
+
+
+def test_a_role_prints_as_a_bare_word() -> None:
+    class ContentRole(str, enum.Enum):  # noqa: UP042  # as the original has it
+        USER = "user"
+
+    message = Message(role=ContentRole.USER, content="a")  # type: ignore[arg-type]
+    assert f"{message.role}: {message.content}" == "user: a"

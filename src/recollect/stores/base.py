@@ -29,8 +29,8 @@ raises KeyReused. Order of checks: key, lease, expect_version, limits.
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
@@ -78,7 +78,11 @@ MAX_PAGE = 1000
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 T = TypeVar("T")
 
+_LONGEST = 512  # characters of an address
+_NO_TIME = timedelta(0)
+_NO_METADATA: Mapping[str, str | None] = {}
 _MAX_TTL = timedelta(days=365 * 100)
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _body_encoder = msgspec.json.Encoder(order="sorted")
 
 
@@ -104,12 +108,14 @@ class Store(ABC):
         limits: Limits = UNLIMITED,
         key: str | None = None,
         lease: Lease | None = None,
+        at: datetime | None = None,
     ) -> Written | Full:
         """Add messages after the existing ones; creates the conversation if it is missing.
 
         All records are stored, adjacent and in order, or none. Costs the same however long the
         conversation is. ``metadata`` is merged by top-level name (None removes a name); ``owner``
-        None leaves the stored one. An empty list changes metadata, owner and deadline only.
+        None leaves the stored one. An empty list changes metadata, owner and deadline only. ``at``
+        is for imports: the write counts as made at that moment of the past, in all its times.
 
         Returns:
             Written, or Full when the result would be over ``limits``.
@@ -122,7 +128,7 @@ class Store(ABC):
         change = self._change(
             "append", conversation, records, metadata, owner, ttl, limits, key, lease
         )
-        return await self._append(change)
+        return await self._append(change if at is None else _dated(change, at))
 
     async def replace(
         self,
@@ -137,6 +143,7 @@ class Store(ABC):
         archive_as: str | None = None,
         key: str | None = None,
         lease: Lease | None = None,
+        at: datetime | None = None,
     ) -> Written | Full:
         """Make the live messages exactly ``records``, in one step; creates a missing conversation.
 
@@ -160,7 +167,7 @@ class Store(ABC):
             expect_version=expect_version,
             archive_as=_label(archive_as),
         )
-        return await self._replace(change)
+        return await self._replace(change if at is None else _dated(change, at))
 
     async def fold(
         self,
@@ -210,6 +217,7 @@ class Store(ABC):
         ttl: timedelta | None = None,
         expect_version: int | None = None,
         key: str | None = None,
+        at: datetime | None = None,
     ) -> Head | None:
         """Merge metadata, set the owner and the deadline of an existing conversation.
 
@@ -228,7 +236,7 @@ class Store(ABC):
             None,
             expect_version=expect_version,
         )
-        return await self._annotate(change)
+        return await self._annotate(change if at is None else _dated(change, at))
 
     async def delete(
         self,
@@ -374,6 +382,17 @@ class Store(ABC):
         """
         return await self._sweep(self.clock.now(), limit)
 
+    async def scrub(self, conversations: Sequence[ConversationId]) -> str:
+        """Make what was deleted unreadable on the medium, as far as the store can.
+
+        Called by an erasure with the conversations it has deleted. A store that leaves more of them
+        behind than hashes removes it here; a wrapper hands the call on.
+
+        Returns:
+            What may still lie on the medium, in words; empty if nothing does.
+        """
+        return ""
+
     @abstractmethod
     async def ping(self) -> StoreInfo:
         """Prove that the store answers, by a read that touches the medium.
@@ -475,45 +494,50 @@ class Store(ABC):
         remove: tuple[int, ...] = (),
         archive_as: str | None = None,
     ) -> Change:
-        texts = _metadata_texts(metadata) if metadata else {}
-        return Change(
-            conversation=_conversation(conversation),
-            now=self.clock.now(),
-            rows=self._rows(records),
-            metadata=texts,
-            owner=owner if owner is None else _address(owner, "owner"),
-            ttl=ttl if ttl is None else _ttl(ttl),
-            limits=limits,
-            key=None if key is None else _key(key, kind, records, texts),
-            lease=lease,
-            expect_version=expect_version,
-            remove=remove,
-            archive_as=archive_as,
+        texts = _metadata_texts(metadata) if metadata else _NO_METADATA
+        rows, tokens = self._rows(records)
+        return Change(  # in the order of its fields: by name it would take twice as long
+            _conversation(conversation),
+            self.clock.now(),
+            rows,
+            tokens,
+            texts,
+            owner if owner is None else _address(owner, "owner"),
+            ttl if ttl is None else _ttl(ttl),
+            limits,
+            None if key is None else _key(key, kind, records, texts),
+            lease,
+            expect_version,
+            remove,
+            archive_as,
         )
 
-    def _rows(self, records: Sequence[NewRecord]) -> tuple[Row, ...]:
+    def _rows(self, records: Sequence[NewRecord]) -> tuple[tuple[Row, ...], int]:
+        """Encode the messages; return them with the sum of their tokens."""
         limits = self.call_limits
         if len(records) > limits.call_messages:
             raise InvalidMessage(
                 f"{len(records)} messages in one call: at most {limits.call_messages} are allowed"
             )
-        rows = []
-        total = 0
-        for position, record in enumerate(records):
-            data = encode(record.message)
+        rows: list[Row] = []
+        total = tokens = 0
+        for record in records:
+            message = record.message
+            data = encode(message)
             size = len(data)
             if size > limits.message_bytes:
                 raise InvalidMessage(
-                    f"message[{position}] has {size:,} bytes: at most {limits.message_bytes:,} "
+                    f"message[{len(rows)}] has {size:,} bytes: at most {limits.message_bytes:,} "
                     "are allowed"
                 )
             total += size
-            rows.append(Row(record.message, record.tokens, data))
+            tokens += record.tokens
+            rows.append(Row(message, record.tokens, data))
         if total > limits.call_bytes:
             raise InvalidMessage(
                 f"{total:,} bytes in one call: at most {limits.call_bytes:,} are allowed"
             )
-        return tuple(rows)
+        return tuple(rows), tokens
 
 
 @lru_cache(maxsize=4096)  # a conversation is written to many times
@@ -522,6 +546,15 @@ def _checked(conversation: ConversationId) -> ConversationId:
     _address(namespace, "namespace")
     _address(name, "conversation id")
     return conversation
+
+
+def _dated(change: Change, at: datetime) -> Change:
+    """Return the change as one of the past."""
+    if at.tzinfo is None:
+        raise InvalidInput("at has no time zone: give it one, such as UTC")
+    if at > change.now:
+        raise InvalidInput("at lies in the future: a write is made now, or was made before")
+    return msgspec.structs.replace(change, now=at.astimezone(UTC))
 
 
 def _conversation(conversation: ConversationId) -> ConversationId:
@@ -533,12 +566,14 @@ def _conversation(conversation: ConversationId) -> ConversationId:
 
 def _address(text: str, what: str) -> str:
     """Refuse what no backend could keep as an address."""
+    if type(text) is str and 0 < len(text) <= _LONGEST and text.isascii() and text.isprintable():
+        return text  # the usual one, without a search
     if not isinstance(text, str):
         _refuse_address(what, f"is a {type(text).__name__}, not text")
     if not text:
         _refuse_address(what, "is empty")
-    if len(text) > 512:
-        _refuse_address(what, f"has {len(text)} characters: at most 512 are allowed")
+    if len(text) > _LONGEST:
+        _refuse_address(what, f"has {len(text)} characters: at most {_LONGEST} are allowed")
     bad = _UNUSABLE.search(text)
     if bad:
         kind = "lone surrogate" if "\ud800" <= bad.group() <= "\udfff" else "control character"
@@ -562,7 +597,7 @@ def _label(archive_as: str | None) -> str | None:
 
 
 def _ttl(ttl: timedelta) -> timedelta:
-    if not timedelta(0) < ttl <= _MAX_TTL:
+    if not _NO_TIME < ttl <= _MAX_TTL:
         raise InvalidInput("a ttl is longer than nothing and shorter than a hundred years")
     return ttl
 
@@ -626,14 +661,20 @@ def known_result(data: bytes, body_hash: bytes, key: Key, kind: type[T]) -> T:
 
 
 def decode_rows(
-    rows: Sequence[tuple[int, int, datetime, bytes, str | None]],
+    rows: Iterable[tuple[int, int, int, bytes, str | None]],
 ) -> tuple[tuple[Record, ...], tuple[Damage, ...]]:
-    """Decode (seq, tokens, stored_at, data, batch) rows; the unreadable ones become damages."""
+    """Decode (seq, tokens, stored_at, data, batch) rows; the unreadable ones become damages.
+
+    ``stored_at`` is in microseconds since 1970.
+    """
     records: list[Record] = []
     damaged: list[Damage] = []
+    micros, moment = 0, _EPOCH
     for seq, tokens, stored_at, data, batch in rows:
+        if stored_at != micros:  # what was stored together has one time
+            micros, moment = stored_at, _EPOCH + timedelta(0, 0, stored_at)
         try:
-            records.append(Record(seq, tokens, stored_at, decode(data), batch))
+            records.append(Record(seq, tokens, moment, decode(data), batch))
         except InvalidMessage as error:
             damaged.append(Damage(seq, str(error)))
     return tuple(records), tuple(damaged)

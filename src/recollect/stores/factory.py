@@ -1,12 +1,17 @@
 """From a URL to a store; the only importer of a backend, and of one at a time."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from recollect.clock import Clock
 from recollect.errors import ConfigError, MissingExtra, closest
 from recollect.stores.base import Store
 from recollect.stores.records import CallLimits
+
+if TYPE_CHECKING:
+    from recollect.stores.postgres.seed_table import SeedSource
 
 _KNOWN = (
     "sqlite:///FILE (relative to the project), sqlite:////ABSOLUTE/FILE, memory://, "
@@ -31,33 +36,113 @@ def make_store(
     except ValueError:
         raise ConfigError(f"this is no URL. Known stores: {_KNOWN}") from None
     if parts.scheme == "memory":
-        from recollect.stores.in_memory import InMemoryStore
-
-        return InMemoryStore(clock=clock, call_limits=call_limits)
+        return in_memory_store(clock=clock, call_limits=call_limits)
     if parts.scheme == "sqlite":
-        from recollect.stores.sqlite import SqliteStore
-
         if parts.netloc:
             raise ConfigError(f"a sqlite URL has three slashes or four. Known stores: {_KNOWN}")
-        return SqliteStore(_file(url, folder), clock=clock, call_limits=call_limits)
+        return sqlite_store(_file(url, folder), clock=clock, call_limits=call_limits)
     if parts.scheme in {"redis", "rediss", "unix"}:
-        try:
-            from recollect.stores.redis import RedisStore
-        except ImportError:
-            raise MissingExtra("a store on Redis", "redis") from None
-        return RedisStore(url, clock=clock, call_limits=call_limits)
+        return redis_store(url, clock=clock, call_limits=call_limits)
     if parts.scheme in {"postgres", "postgresql"}:
-        try:
-            from recollect.stores.postgres import PostgresStore
-        except ImportError:
-            raise MissingExtra("a store on PostgreSQL", "postgres") from None
-        return PostgresStore(url, clock=clock, call_limits=call_limits)
+        return postgres_store(url, clock=clock, call_limits=call_limits)
     if not parts.scheme:
         raise ConfigError(f"this is no URL of a store. Known stores: {_KNOWN}")
     raise ConfigError(
         f"no store has the scheme {parts.scheme[:40]!r}. Known stores: {_KNOWN}."
         + closest(parts.scheme, ("sqlite", "memory", "redis", "postgresql"))
     )
+
+
+def in_memory_store(*, clock: Clock | None = None, call_limits: CallLimits | None = None) -> Store:
+    """Return a store in this process; it needs no opening."""
+    from recollect.stores.in_memory import InMemoryStore
+
+    return InMemoryStore(clock=clock, call_limits=call_limits)
+
+
+def sqlite_store(
+    path: Path | str, *, clock: Clock | None = None, call_limits: CallLimits | None = None
+) -> Store:
+    """Return the unopened store in that file."""
+    from recollect.stores.sqlite import SqliteStore
+
+    return SqliteStore(path, clock=clock, call_limits=call_limits)
+
+
+def redis_store(
+    url: str | None = None,
+    *,
+    client: Any = None,
+    sentinels: Sequence[tuple[str, int]] = (),
+    service: str = "mymaster",
+    prefix: str = "recollect:",
+    clock: Clock | None = None,
+    call_limits: CallLimits | None = None,
+) -> Store:
+    """Return the unopened store at a URL, or where a client of redis-py leads.
+
+    Raises:
+        MissingExtra: the driver is not installed. InvalidInput: an argument is refused.
+    """
+    try:
+        from recollect.stores.redis import RedisStore
+    except ImportError:
+        raise MissingExtra("a store on Redis", "redis") from None
+    return RedisStore(
+        url,
+        client=client,
+        sentinels=sentinels,
+        service=service,
+        prefix=prefix,
+        clock=clock,
+        call_limits=call_limits,
+    )
+
+
+def postgres_store(
+    url: str | None = None,
+    *,
+    connection: Any = None,
+    table_name: str = "conversations",
+    options: Mapping[str, Any] | None = None,
+    clock: Clock | None = None,
+    call_limits: CallLimits | None = None,
+) -> Store:
+    """Return the unopened store at a URL, or where an asyncpg pool or connection leads.
+
+    Raises:
+        MissingExtra: the driver is not installed. InvalidInput: an argument is refused.
+    """
+    try:
+        from recollect.stores.postgres import PostgresStore
+    except ImportError:
+        raise MissingExtra("a store on PostgreSQL", "postgres") from None
+    return PostgresStore(
+        url,
+        connection=connection,
+        table_name=table_name,
+        options=options,
+        clock=clock,
+        call_limits=call_limits,
+    )
+
+
+def seed_source(url: str, table_name: str, *, clock: Clock | None = None) -> "SeedSource":
+    """Return the unopened table of the seed's shape in a PostgreSQL database.
+
+    Raises:
+        ConfigError: it is no URL of PostgreSQL. MissingExtra: the driver is not installed.
+    """
+    if urlsplit(url).scheme not in {"postgres", "postgresql"}:
+        raise ConfigError(
+            "only tables in PostgreSQL are migrated: give postgresql://USER:PASSWORD@HOST/DATABASE, "
+            "or a project that keeps its memories there"
+        )
+    try:
+        from recollect.stores.postgres.seed_table import SeedSource
+    except ImportError:
+        raise MissingExtra("a store on PostgreSQL", "postgres") from None
+    return SeedSource(url, table_name, clock=clock)
 
 
 def _file(url: str, folder: Path) -> Path:

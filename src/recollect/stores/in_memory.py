@@ -2,11 +2,13 @@
 
 import base64
 import binascii
+import os
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Self, TypeVar
 
 import msgspec
@@ -23,6 +25,7 @@ from recollect.errors import (
 from recollect.messages import encode
 from recollect.stores.base import KEY_RETENTION, Store
 from recollect.stores.records import (
+    UNLIMITED,
     CallLimits,
     Change,
     Conversation,
@@ -42,6 +45,7 @@ from recollect.stores.records import (
 )
 
 R = TypeVar("R")
+S = TypeVar("S")
 
 
 class _Known(msgspec.Struct):
@@ -67,6 +71,9 @@ class _Kept:
         self.lease: Lease | None = None
 
 
+_NONE: dict[str, _Kept] = {}
+
+
 class InMemoryStore(Store):
     """Keeps everything in this process; gone when it ends. Works from any loop and thread."""
 
@@ -84,67 +91,71 @@ class InMemoryStore(Store):
 
     @override
     async def _append(self, change: Change) -> Written | Full:
+        return self._once(change, Written, self._add)
+
+    def _once(
+        self, change: Change, kind: type[R], write: Callable[[_Kept | None, Change], S]
+    ) -> R | S:
+        """Write, unless the key is known: then its first result is the result."""
         with self._lock:
             kept = self._living(change.conversation, change.now)
-            known = self._replay(kept, change, Written)
-            if known is not None:
-                return known
+            if change.key is not None:
+                known = self._replay(kept, change, kind)
+                if known is not None:
+                    return known
             self._check(kept, change)
-            return self._add(kept, change)
+            return write(kept, change)
 
     def _add(self, kept: _Kept | None, change: Change) -> Written | Full:
-        head = kept.head if kept else None
-        messages = (head.message_count if head else 0) + len(change.rows)
-        tokens = (head.token_count if head else 0) + change.tokens
-        if change.limits.broken_by(messages, tokens):
-            return Full(head)
+        messages, tokens = len(change.rows), change.tokens
+        if kept is not None:
+            messages += kept.head.message_count
+            tokens += kept.head.token_count
+        if change.limits is not UNLIMITED and change.limits.broken_by(messages, tokens):
+            return Full(kept.head if kept else None)
         kept = kept or self._create(change)
-        first_seq = kept.head.next_seq
-        kept.records.extend(_records(change, first_seq))
-        kept.head = _next_head(
-            kept.head, change, messages, tokens, kept.head.archived_count, len(change.rows)
-        )
-        return self._wrote(kept, change, first_seq if change.rows else None, 0)
+        head = kept.head
+        seq = head.next_seq
+        for row in change.rows:
+            kept.records.append(Record(seq, row.tokens, change.now, row.message))
+            seq += 1
+        new_seqs = seq - head.next_seq
+        kept.head = _next_head(head, change, messages, tokens, head.archived_count, new_seqs)
+        return self._wrote(kept, change, head.next_seq if new_seqs else None, 0)
 
     @override
     async def _replace(self, change: Change) -> Written | Full:
-        with self._lock:
-            kept = self._living(change.conversation, change.now)
-            known = self._replay(kept, change, Written)
-            if known is not None:
-                return known
-            self._check(kept, change)
-            if change.limits.broken_by(len(change.rows), change.tokens):
-                return Full(kept.head if kept else None)
-            kept = kept or self._create(change)
-            removed = kept.records
-            _archive(kept, removed, change)
-            first_seq = kept.head.next_seq
-            kept.records = _records(change, first_seq)
-            kept.head = _next_head(
-                kept.head,
-                change,
-                len(change.rows),
-                change.tokens,
-                len(kept.archive),
-                len(change.rows),
-            )
-            return self._wrote(kept, change, first_seq if change.rows else None, len(removed))
+        return self._once(change, Written, self._put)
+
+    def _put(self, kept: _Kept | None, change: Change) -> Written | Full:
+        if change.limits.broken_by(len(change.rows), change.tokens):
+            return Full(kept.head if kept else None)
+        kept = kept or self._create(change)
+        removed = kept.records
+        _archive(kept, removed, change)
+        first_seq = kept.head.next_seq
+        kept.records = _records(change, first_seq)
+        kept.head = _next_head(
+            kept.head,
+            change,
+            len(change.rows),
+            change.tokens,
+            len(kept.archive),
+            len(change.rows),
+        )
+        return self._wrote(kept, change, first_seq if change.rows else None, len(removed))
 
     @override
     async def _fold(self, change: Change) -> Written | Full:
-        with self._lock:
-            kept = self._living(change.conversation, change.now)
-            known = self._replay(kept, change, Written)
-            if known is not None:
-                return known
-            self._check(kept, change)
-            going = set(change.remove)
-            live = kept.records if kept else []
-            removed = [record for record in live if record.seq in going]
-            if kept is None or len(removed) != len(going):
-                raise VersionConflict("a message to be folded is not live any more: read again")
-            return self._replace_some(kept, removed, change)
+        return self._once(change, Written, self._fold_live)
+
+    def _fold_live(self, kept: _Kept | None, change: Change) -> Written | Full:
+        going = set(change.remove)
+        live = kept.records if kept else []
+        removed = [record for record in live if record.seq in going]
+        if kept is None or len(removed) != len(going):
+            raise VersionConflict("a message to be folded is not live any more: read again")
+        return self._replace_some(kept, removed, change)
 
     def _replace_some(self, kept: _Kept, removed: list[Record], change: Change) -> Written | Full:
         head = kept.head
@@ -170,21 +181,18 @@ class InMemoryStore(Store):
 
     @override
     async def _annotate(self, change: Change) -> Head | None:
-        with self._lock:
-            kept = self._living(change.conversation, change.now)
-            known = self._replay(kept, change, Head)
-            if known is not None:
-                return known
-            self._check(kept, change)
-            if kept is None:
-                return None
-            head = kept.head
-            kept.head = _next_head(
-                head, change, head.message_count, head.token_count, head.archived_count, 0
-            )
-            _merge(kept.metadata, change.metadata)
-            self._remember(kept, change, kept.head)
-            return kept.head
+        return self._once(change, Head, self._note)
+
+    def _note(self, kept: _Kept | None, change: Change) -> Head | None:
+        if kept is None:
+            return None
+        head = kept.head
+        kept.head = _next_head(
+            head, change, head.message_count, head.token_count, head.archived_count, 0
+        )
+        _merge(kept.metadata, change.metadata)
+        self._remember(kept, change, kept.head)
+        return kept.head
 
     @override
     async def _delete(self, change: Change) -> bool:
@@ -261,8 +269,10 @@ class InMemoryStore(Store):
     def _check(self, kept: _Kept | None, change: Change) -> None:
         if change.lease is not None and not _holds(kept, change.lease, change.now):
             raise LeaseLost("the lease of this conversation is no longer held: take it again")
+        if change.expect_version is None:
+            return
         version = kept.head.version if kept else 0
-        if change.expect_version is not None and change.expect_version != version:
+        if change.expect_version != version:
             raise VersionConflict(
                 f"the conversation has version {version}, not {change.expect_version}: read again"
             )
@@ -408,11 +418,23 @@ class InMemoryStore(Store):
             return Swept(len(gone), records, len(old[:limit]))
 
     @override
+    async def scrub(self, conversations: Sequence[ConversationId]) -> str:
+        gone = set(conversations)
+        with self._lock:
+            for known in [one for one in self._deleted if one[0] in gone]:
+                del self._deleted[known]
+        return ""
+
+    @override
     async def ping(self) -> StoreInfo:
         with self._lock:
             self._assert_open()
         return StoreInfo(
-            "in_memory", "memory://", durable=False, durability="ends with the process"
+            "in_memory",
+            "memory://",
+            durable=False,
+            durability="ends with the process",
+            used_bytes=_resident_bytes(),
         )
 
     @override
@@ -433,10 +455,23 @@ class InMemoryStore(Store):
             raise StoreClosed("the in-memory store is closed: open a new one")
 
     def _living(self, conversation: ConversationId, now: datetime) -> _Kept | None:
-        self._assert_open()
-        names = self._namespaces.get(conversation.namespace)
-        kept = names.get(conversation.id) if names else None
-        return kept if kept is not None and _alive(kept.head, now) else None
+        if self._closed:
+            self._assert_open()
+        namespace, name = conversation
+        kept = self._namespaces.get(namespace, _NONE).get(name)
+        if kept is None:
+            return None
+        expires_at = kept.head.expires_at
+        return kept if expires_at is None or now < expires_at else None
+
+
+def _resident_bytes() -> int | None:
+    """What this process takes of the machine's memory, where the system says it."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except OSError:
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _alive(head: Head, now: datetime) -> bool:

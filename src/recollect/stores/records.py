@@ -206,13 +206,17 @@ class Swept(msgspec.Struct, frozen=True):
 class StoreInfo(msgspec.Struct, frozen=True):
     """What a store is, for health reports; ``location`` never holds a password.
 
-    ``durability`` says in words what an acknowledged write survives.
+    ``durability`` says in words what an acknowledged write survives. ``connections`` are open now,
+    to a server or a file, on our side. ``used_bytes`` is taken where the conversations are kept: by
+    this process, the file, the server's memory, or the tables; None where that cannot be known.
     """
 
     backend: str
     location: str
     durable: bool
     durability: str
+    connections: int = 0
+    used_bytes: int | None = None
 
 
 class CallLimits(msgspec.Struct, frozen=True):
@@ -241,12 +245,16 @@ class Key(msgspec.Struct, frozen=True):
     body_hash: bytes
 
 
-class Change(msgspec.Struct, frozen=True):
-    """One checked mutation. Backends apply it in one atomic step or not at all."""
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """One checked mutation. Backends apply it in one atomic step or not at all.
+
+    ``tokens`` is the sum of those of its rows.
+    """
 
     conversation: ConversationId
     now: datetime
     rows: tuple[Row, ...] = ()
+    tokens: int = 0
     metadata: Mapping[str, str | None] = {}
     owner: str | None = None
     ttl: timedelta | None = None
@@ -256,11 +264,6 @@ class Change(msgspec.Struct, frozen=True):
     expect_version: int | None = None
     remove: tuple[int, ...] = ()
     archive_as: str | None = None
-
-    @property
-    def tokens(self) -> int:
-        """The tokens of all rows."""
-        return sum(row.tokens for row in self.rows)
 
 
 class Slice(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 
-from recollect.errors import InvalidInput
+from recollect.errors import InvalidInput, WrongLoop
 from recollect.stores.postgres.session import Connection
 
 # Plans of ours need no statistics: every statement goes along an index.
@@ -30,6 +30,11 @@ class Access(Protocol):
     """Where sessions get their connection."""
 
     where: str
+
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        ...
 
     async def open(self) -> None:
         """Connect."""
@@ -73,6 +78,11 @@ class OwnPool:
         self._kept: list[Any] = []
         self._may_keep = not _LIVES & options.keys()
         self._waiting = 0
+
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return 0 if self._pool is None else int(self._pool.get_size())
 
     async def open(self) -> None:
         """Connect."""
@@ -134,6 +144,8 @@ class _Lent(AbstractAsyncContextManager[Connection]):
         return connection
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            self._connection.terminate()  # asyncpg would wait for the answer, which may never come
         await self._pool.put_back(self._connection, broken=error is not None)
 
 
@@ -145,8 +157,14 @@ class GivenPool:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
 
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return int(self._pool.get_size())
+
     async def open(self) -> None:
-        """Do nothing."""
+        """See that it is of this loop."""
+        _check_loop(self._pool, self.where)
 
     async def renew(self) -> None:
         """Do nothing."""
@@ -169,8 +187,14 @@ class GivenConnection:
         self._connection = connection
         self._lock = asyncio.Lock()
 
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return 1
+
     async def open(self) -> None:
-        """Do nothing."""
+        """See that it is of this loop."""
+        _check_loop(self._connection, self.where)
 
     async def renew(self) -> None:
         """Do nothing."""
@@ -195,7 +219,19 @@ def access_to(
         raise InvalidInput("give a URL and options, or a connection, not both")
     if isinstance(connection, asyncpg.Pool):
         return GivenPool(connection)
+    if not isinstance(connection, asyncpg.Connection | asyncpg.pool.PoolConnectionProxy):
+        raise InvalidInput(
+            f"connection is a {type(connection).__name__}: it must be a connection or a pool of "
+            "asyncpg (was an `await` forgotten?)"
+        )
     return GivenConnection(connection)
+
+
+def _check_loop(given: Any, where: str) -> None:
+    """Refuse what belongs to another loop, before asyncpg breaks it by mixing the two."""
+    loop = getattr(given, "_loop", None)  # asyncpg has no public name for it
+    if loop is not None and loop is not asyncio.get_running_loop():
+        raise WrongLoop(where)
 
 
 def _without_pgbouncer(url: str | None) -> tuple[str | None, bool]:

@@ -107,18 +107,28 @@ async def annotate(session: Session, change: Change) -> Head | None:
 
 
 async def delete(session: Session, change: Change) -> bool:
-    """Remove a conversation at once, and also one that has only expired."""
+    """Remove a conversation at once, and also one that has only expired.
+
+    With a key it leaves an empty head at the address. An append in one statement, whose snapshot may
+    be older than the record of this delete, would otherwise create the conversation under the same key.
+    """
     now = to_micros(change.now)
     found, live = await _find(session, change.conversation, now)
     known = await keys.known(session, change, live, now)
     if known is not None:
         return bool(known["existed"])
     _check(change, live, now)
-    if found is not None:
-        await session.run("delete_head", uid=found.uid)
+    uid = found.uid if found else None
+    if uid is not None:
         for table in ("all_messages", "archive", "metadata", "keys"):
-            await session.run(f"remove_{table}", uid=found.uid)
-    await keys.remember_delete(session, change, now, existed=live is not None)
+            await session.run(f"remove_{table}", uid=uid)
+    if change.key is not None:
+        uid = uid or await _insert_head(session, change.conversation, ConversationId("", ""), now)
+        await session.run("void_head", uid=uid)
+        existed = live is not None
+        await keys.remember_delete(session, change.conversation, change.key, now, existed=existed)
+    elif uid is not None:
+        await session.run("delete_head", uid=uid)
     return live is not None
 
 
@@ -169,10 +179,20 @@ async def _create(session: Session, change: Change, expired: HeadRow | None, now
     """Begin a generation; the rows of an expired one are left to sweep."""
     if expired is not None:
         await session.run("bury_head", uid=expired.uid)
-    namespace, name = change.conversation
+    uid = await _insert_head(session, change.conversation, change.conversation, now)
+    return HeadRow(
+        uid, *change.conversation, None, 0, 0, 0, 0, 0, 1, 0, None, None, now, now, None, None
+    )
+
+
+async def _insert_head(
+    session: Session, conversation: ConversationId, named: ConversationId, now: int
+) -> int:
+    """Take the address of a conversation, under a name; return the uid."""
+    namespace, name = named
     row = await session.row(
         "create_head",
-        address=address_of(change.conversation),
+        address=address_of(conversation),
         space=space_of(namespace),
         namespace=namespace,
         name=name,
@@ -180,9 +200,7 @@ async def _create(session: Session, change: Change, expired: HeadRow | None, now
     )
     if row is None:
         raise Again
-    return HeadRow(
-        row["uid"], namespace, name, None, 0, 0, 0, 0, 0, 1, 0, None, None, now, now, None, None
-    )
+    return int(row["uid"])
 
 
 async def _save(

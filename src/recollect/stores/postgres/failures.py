@@ -1,5 +1,7 @@
 """What the driver's errors mean to a caller; never with content or a password in the text."""
 
+import ssl
+
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 
 from recollect.errors import InvalidInput, StoreCorrupt, StoreError, StoreUnavailable
@@ -45,6 +47,19 @@ _WAYS_OUT = (
     (
         asyncpg.InvalidAuthorizationSpecificationError,
         "does not let this user in: check user and password",
+    ),
+    (
+        (
+            asyncpg.ProtocolViolationError,  # a setting that it does not know
+            asyncpg.InvalidSQLStatementNameError,
+            asyncpg.DuplicatePreparedStatementError,
+        ),
+        "does not keep our settings and statements: is it a PgBouncer? Add ?pgbouncer=true to the URL",
+    ),
+    (
+        ssl.SSLCertVerificationError,
+        "shows a certificate that is not trusted: name its authority with sslrootcert, or correct the "
+        "host name",
     ),
     (asyncpg.QueryCanceledError, "was told to stop: raise statement_timeout; nothing was stored"),
     (TimeoutError, "did not answer in time: check that it runs and can be reached"),

@@ -80,13 +80,14 @@ async def remember(
     )
 
 
-async def remember_delete(session: Session, change: Change, now: int, *, existed: bool) -> None:
-    """Record a delete under its key, if it has one."""
-    if change.key is not None:
-        await session.run(
-            "remember_delete",
-            deleted_hash=deleted_hash(change.conversation, change.key.name),
-            body_hash=change.key.body_hash,
-            existed=existed,
-            until=now + RETENTION,
-        )
+async def remember_delete(
+    session: Session, conversation: ConversationId, key: Key, now: int, *, existed: bool
+) -> None:
+    """Record a delete under its key."""
+    await session.run(
+        "remember_delete",
+        deleted_hash=deleted_hash(conversation, key.name),
+        body_hash=key.body_hash,
+        existed=existed,
+        until=now + RETENTION,
+    )

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -11,7 +11,6 @@ import msgspec
 from recollect.errors import InvalidInput
 from recollect.stores.base import decode_rows
 from recollect.stores.postgres.rows import (
-    EPOCH,
     address_of,
     hash_of,
     head_of,
@@ -52,7 +51,7 @@ async def load_many(
     heads = {row[6]: row for row in rows if row[6] is not None}
     slices: dict[int, list[Any]] = {row[0]: [] for row in heads.values()}
     for row in rows[len(heads) :] if part.last is None else reversed(rows[len(heads) :]):
-        slices[row[0]].append(row)
+        slices[row[0]].append(row[1:6])
     return [
         _conversation(conversation, heads[address], slices[heads[address][0]])
         if address in heads
@@ -62,12 +61,9 @@ async def load_many(
 
 
 def _conversation(conversation: ConversationId, head: Any, rows: Sequence[Any]) -> Conversation:
-    records, damaged = decode_rows(
-        [
-            (row[1], row[2], EPOCH + timedelta(0, 0, row[3]), row[4], row[5] and row[5].decode())
-            for row in rows
-        ]
-    )
+    if rows and rows[0][4] is not None:
+        rows = [(*row, batch.decode()) for *row, batch in rows]
+    records, damaged = decode_rows(rows)
     *_, owner, numbers, names, values = head
     texts = zip(names, values, strict=True)
     metadata = {name.decode(): value.decode() for name, value in texts}
@@ -119,14 +115,16 @@ async def measure(session: Session, namespace: str, owner: str | None, at: datet
 
 async def ping(session: Session, where: str) -> StoreInfo:
     """Read from the tables, and ask how durable the server is."""
-    row = await session.row("ping")
+    row = await session.row("ping", tables=session.table_names)
     if row["fsync"] == "off":
         durability = "a crash of the server's machine may take or spoil it: fsync is off"
     elif row["commits"] == "off":
         durability = "a crash of the server may take the last moments: synchronous_commit is off"
     else:
         durability = "survives a crash of the server and its machine: synced at every commit"
-    return StoreInfo("postgres", where, durable=True, durability=durability)
+    return StoreInfo(
+        "postgres", where, durable=True, durability=durability, used_bytes=row["used_bytes"]
+    )
 
 
 # ---- cursors -------------------------------------------------------------------------------------

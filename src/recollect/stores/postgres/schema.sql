@@ -19,7 +19,7 @@ CREATE TABLE {heads} (
     fence bigint NOT NULL,
     created_at bigint NOT NULL,
     updated_at bigint NOT NULL,
-    active_at bigint GENERATED ALWAYS AS (updated_at >> 24) STORED,
+    active_at bigint GENERATED ALWAYS AS (updated_at >> 20) STORED,
     expires_at bigint,
     sweep_at bigint GENERATED ALWAYS AS (expires_at >> 32) STORED,
     folded_at bigint,
@@ -37,7 +37,9 @@ CREATE UNIQUE INDEX {heads_by_address} ON {heads} (address);
 CREATE INDEX {heads_by_creation} ON {heads} (space, uid);
 
 -- name: heads_by_activity
-CREATE INDEX {heads_by_activity} ON {heads} (space, active_at);
+-- Partial, so that it cannot serve a search of one owner's conversations: without statistics the server
+-- takes it for as good as the index by owner, and would walk through everybody's.
+CREATE INDEX {heads_by_activity} ON {heads} (space, active_at) WHERE namespace <> '';
 
 -- name: heads_by_owner
 CREATE INDEX {heads_by_owner} ON {heads} (space, owner_hash, active_at)

@@ -11,8 +11,8 @@ from recollect.errors import (
     SchemaTooNew,
     StoreClosed,
     StoreCorrupt,
-    StoreError,
     StoreUnavailable,
+    WrongLoop,
 )
 from recollect.stores.base import SCHEMA_VERSION
 from recollect.stores.postgres.access import Access
@@ -23,6 +23,7 @@ from recollect.stores.postgres.failures import (
     is_repeatable,
     translated,
 )
+from recollect.stores.postgres.seed_shape import found_seed_table, refuse_seed_table
 from recollect.stores.postgres.session import Session
 from recollect.stores.postgres.statements import Statements
 
@@ -36,16 +37,22 @@ _LONGEST_PAUSE = 0.1
 class Server:
     """A server with our tables, used from one event loop."""
 
-    def __init__(self, access: Access, statements: Statements) -> None:
+    def __init__(self, access: Access, statements: Statements, *, migrating: bool = False) -> None:
         self.where = access.where
         self._access = access
         self._statements = statements
+        self._migrating = migrating
         self._opening: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_open = False
         self._is_closed = False
         self._running = 0
         self._idle: asyncio.Event | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return self._access.connections
 
     # ---- opening and closing ---------------------------------------------------------------------
 
@@ -63,12 +70,16 @@ class Server:
         finally:
             if opening.done():
                 self._opening = None
+                if not self._is_open:
+                    self._loop = None  # it may be opened in another
 
     async def _open(self) -> None:
         try:
             await self._access.open()
             async with self._access.connection() as connection:
                 session = Session(connection, self._statements)
+                if not self._migrating:
+                    await refuse_seed_table(session, self._statements, self.where)
                 await _see_to_tables(session, self._statements, self.where)
         except DRIVER_ERRORS as error:
             await self._access.close()
@@ -102,10 +113,7 @@ class Server:
         if self._is_closed:
             raise StoreClosed(f"the store in {self.where} is closed: open a new one")
         if self._loop is not None and self._loop is not asyncio.get_running_loop():
-            raise StoreError(
-                f"the store in {self.where} was opened in another event loop, and its connections "
-                "belong to it: open a store in each loop"
-            )
+            raise WrongLoop(self.where)
 
     async def ready(self) -> None:
         """See that the store may be used here and now; opens it when that was forgotten."""
@@ -179,6 +187,9 @@ async def _create_once(session: Session, statements: Statements, where: str) -> 
     await session.row("lock_schema", lock_number=statements.lock_number)
     if await _version(session, statements, where) is None:
         await session.create_tables()
+        found = await found_seed_table(session, statements)
+        if found.name_is_free and not found.is_begun:
+            await session.order("view")
         await session.run("write_schema", version=SCHEMA_VERSION)
 
 

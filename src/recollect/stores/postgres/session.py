@@ -1,11 +1,15 @@
 """One connection, with the statements of one store."""
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from recollect.stores.postgres.statements import Statements
 
 T = TypeVar("T")
+
+_PATIENCE = 1.0  # seconds that a cancelled caller waits for a server to undo what it did
 
 Row = Sequence[Any]  # one that also knows its columns by name
 
@@ -46,6 +50,9 @@ class Connection(Protocol):
         """Tell whether a transaction has begun."""
         ...
 
+    def terminate(self) -> None:
+        """Disconnect without a word."""
+
 
 class Session:
     """A connection while one caller has it.
@@ -58,6 +65,11 @@ class Session:
         self._connection = connection
         self._statements = statements
         self.may_have_written = False
+
+    @property
+    def table_names(self) -> Sequence[str]:
+        """The names of our tables, quoted."""
+        return self._statements.table_names
 
     async def write_at_once(self, name: str, values: dict[str, Any]) -> Any:
         """Run a statement that is a transaction of its own; return its first row."""
@@ -77,6 +89,11 @@ class Session:
         await transaction.start()
         try:
             result = await work(self)
+        except asyncio.CancelledError:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    await transaction.rollback()
+            raise
         except BaseException:
             await transaction.rollback()
             raise
@@ -99,6 +116,10 @@ class Session:
         statement = self._statements[name]
         done = await self._connection.execute(statement.sql, *statement.arguments(values))
         return int(done.rpartition(" ")[2])
+
+    async def order(self, name: str, /) -> None:
+        """Run a statement that defines something."""
+        await self._connection.execute(self._statements[name].sql)
 
     async def create_tables(self) -> None:
         """Create what the store needs."""

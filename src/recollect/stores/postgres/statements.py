@@ -24,10 +24,13 @@ def _read(file: str) -> dict[str, str]:
 
 
 _SCHEMA = _read("schema.sql")
-_STATEMENTS = _read("statements.sql")
+_STATEMENTS = _read("statements.sql") | _read("view.sql") | _read("migration.sql")
 _NAMES = tuple(_SCHEMA)
 _FRAGMENTS = ("numbers", "head_row", "append_", "unless_", "appended", "read_head", "live", "last_",
-              "archived", "listed")  # fmt: skip
+              "archived", "listed", "clean_")  # fmt: skip
+
+_SEED_TABLES = {"table": "", "migrating": "_migrating", "original": "_before_recollect"}
+"""What has the name itself, our view or a table of the seed's shape, and where that is moved to."""
 
 
 class Statement:
@@ -66,6 +69,10 @@ class Statements:
         self._names = {name: before + _quoted(f"{table}_{name}") for name in _NAMES}
         self._index_names = {name: _quoted(f"{table}_{name}") for name in _NAMES}
         self.schema_name = self._names["schema"]
+        for name, suffix in _SEED_TABLES.items():
+            self._names[name] = before + _quoted(table + suffix)
+            self._names[f"{name}_alone"] = _quoted(table + suffix)
+        self.seed_tables = {name: self._names[name] for name in _SEED_TABLES}
         digest = hashlib.sha256(f"recollect {self.schema_name}".encode()).digest()
         self.lock_number = int.from_bytes(digest[:8], "big", signed=True)
         self._statements = {
@@ -77,6 +84,12 @@ class Statements:
 
     def __getitem__(self, name: str) -> Statement:
         return self._statements[name]
+
+    @property
+    def table_names(self) -> list[str]:
+        """The names of the tables, quoted."""
+        tables = (name for name, text in _SCHEMA.items() if "CREATE TABLE" in text)
+        return [self._names[name] for name in tables]
 
     def creation(self) -> str:
         """Return the script that creates tables and indexes."""

@@ -143,6 +143,14 @@ UPDATE {heads} SET fence = :fence, lease_holder = :holder, lease_until = :until 
 -- name: bury_head
 UPDATE {heads} SET address = NULL, expires_at = 0 WHERE uid = :uid
 
+-- name: void_head
+-- What a keyed delete leaves: no name, expired from the beginning, and its address taken until sweep.
+UPDATE {heads} SET
+    space = '', namespace = '', name = '', owner = NULL, owner_hash = NULL, version = 0,
+    message_count = 0, token_count = 0, archived_count = 0, stored_bytes = 0, lease_holder = NULL,
+    lease_until = NULL, expires_at = 0, folded_at = NULL
+WHERE uid = :uid
+
 -- name: delete_head
 DELETE FROM {heads} WHERE uid = :uid
 
@@ -267,16 +275,16 @@ ORDER BY place DESC LIMIT :limit
 SELECT namespace, name, owner, updated_at, uid, <numbers> AS numbers FROM {heads}
 WHERE space = :space AND address IS NOT NULL AND (expires_at IS NULL OR expires_at > :now)
   AND updated_at BETWEEN :since AND :until
-  AND active_at BETWEEN :since::bigint >> 24 AND :until::bigint >> 24
+  AND active_at BETWEEN :since::bigint >> 20 AND :until::bigint >> 20
   AND substr(name, 1, length(:prefix::text)) = :prefix
 
 -- name: find_active
-<listed> AND active_at <= :at::bigint >> 24 AND (updated_at, uid) < (:at, :uid)
+<listed> AND namespace <> '' AND active_at <= :at::bigint >> 20 AND (updated_at, uid) < (:at, :uid)
 ORDER BY active_at DESC, updated_at DESC, uid DESC LIMIT :limit
 
 -- name: find_active_of_owner
 <listed> AND owner_hash = :owner_hash
-AND active_at <= :at::bigint >> 24 AND (updated_at, uid) < (:at, :uid)
+AND active_at <= :at::bigint >> 20 AND (updated_at, uid) < (:at, :uid)
 ORDER BY active_at DESC, updated_at DESC, uid DESC LIMIT :limit
 
 -- name: find_created
@@ -298,7 +306,9 @@ WHERE space = :space AND address IS NOT NULL AND (expires_at IS NULL OR expires_
 -- name: ping
 SELECT (SELECT count(*) FROM (SELECT uid FROM {heads} LIMIT 1) AS one) AS answers,
        current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS commits,
-       current_database() AS database
+       current_database() AS database,
+       (SELECT sum(pg_total_relation_size(to_regclass(name)))::bigint
+        FROM unnest(:tables::text[]) AS name) AS used_bytes
 
 -- ---- upkeep -------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
+import msgspec
 from typing_extensions import override
 
 from recollect.clock import Clock
@@ -55,6 +56,7 @@ class PostgresStore(Store):
         table_name: what the tables' names begin with; ``SCHEMA.NAME`` is allowed.
         pgbouncer: there is a PgBouncer in transaction mode between: statements are not kept prepared,
             and each takes two round trips.
+        migrating: open beside a table of the seed's shape, to bring it over.
         options: further arguments of ``asyncpg.create_pool``, such as host, ssl or max_size.
         clock: the source of all times.
         call_limits: how much one call may carry.
@@ -67,13 +69,14 @@ class PostgresStore(Store):
         connection: Any = None,
         table_name: str = "conversations",
         pgbouncer: bool = False,
+        migrating: bool = False,
         options: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
         call_limits: CallLimits | None = None,
     ) -> None:
         super().__init__(clock=clock, call_limits=call_limits)
         access = access_to(url, connection, pgbouncer=pgbouncer, options=options or {})
-        self._server = Server(access, Statements(table_name))
+        self._server = Server(access, Statements(table_name), migrating=migrating)
         self._lines = Lines(self._append_alone, self._append_together)
         self._keyed_writes = 0
         self._seen: set[ConversationId] = set()
@@ -205,8 +208,16 @@ class PostgresStore(Store):
         return await self._server.write(lambda s: s.in_transaction(work))
 
     @override
+    async def scrub(self, conversations: Sequence[ConversationId]) -> str:
+        return (
+            "PostgreSQL keeps the bytes of deleted rows until VACUUM and later writes reuse their "
+            "place; its WAL, replicas and backups keep them as long as they are kept"
+        )
+
+    @override
     async def ping(self) -> StoreInfo:
-        return await self._server.read(lambda s: reads.ping(s, self._server.where))
+        info = await self._server.read(lambda s: reads.ping(s, self._server.where))
+        return msgspec.structs.replace(info, connections=self._server.connections)
 
     @override
     async def open(self) -> Self:

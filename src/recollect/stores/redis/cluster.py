@@ -46,6 +46,11 @@ class Cluster:
         self._slots: dict[int, Address] = {}
         self._lanes: dict[tuple[Address, Kind], Lane] = {}
 
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return sum(lane.is_connected for lane in self._lanes.values())
+
     # ---- calls -----------------------------------------------------------------------------------
 
     async def call(self, kind: Kind, key: str, command: Command) -> Any:

@@ -2,10 +2,11 @@
 
 They may name more than there is, never less: entries are made before a conversation is created or
 changes its owner, and taken away after it is gone, unless it has been entered again meanwhile. Last
-activity follows behind the writes.
+activity follows behind the writes: at once behind the first, together behind those of the next moment.
 """
 
 import asyncio
+import contextlib
 
 from recollect.errors import StoreError
 from recollect.stores.base import KEY_RETENTION
@@ -14,6 +15,8 @@ from recollect.stores.redis.heads import read_kept_head, to_micros
 from recollect.stores.redis.lane import Command
 from recollect.stores.redis.names import Names
 from recollect.stores.redis.runner import Runner
+
+_TOGETHER = 0.05  # seconds whose writes go into the indexes together
 
 
 class Entries:
@@ -24,6 +27,7 @@ class Entries:
         self._names = names
         self._active: dict[tuple[str, str], int] = {}
         self._following: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
 
     async def enter(self, change: Change, answer: bytes) -> bytes:
         """Make the entries that a script found wanting; return the generation to use.
@@ -110,9 +114,11 @@ class Entries:
     async def settle(self) -> None:
         """Wait until the indexes know of all writes."""
         while self._following is not None and not self._following.done():
+            self._hurry.set()
             await asyncio.wait([self._following])
 
     async def _follow(self) -> None:
+        self._hurry.clear()
         while self._active:
             active, self._active = self._active, {}
             asked: list[tuple[str, Command]] = [
@@ -122,3 +128,6 @@ class Entries:
                 await self._runner.commands("walk", asked)
             except StoreError:  # the next write of the conversation sets it right
                 return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TOGETHER):
+                    await self._hurry.wait()

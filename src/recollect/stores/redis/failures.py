@@ -1,5 +1,7 @@
 """What the driver's and the server's errors mean to a caller; never with content or a password."""
 
+import ssl
+
 from redis import exceptions
 
 from recollect.errors import StoreCorrupt, StoreError, StoreUnavailable
@@ -61,9 +63,20 @@ def unreachable(error: BaseException, where: str) -> StoreUnavailable:
         return StoreUnavailable(f"{where} {_REFUSALS['WRONGPASS']}")
     if isinstance(error, exceptions.ResponseError) and _code(error) in _REFUSALS:
         return StoreUnavailable(f"{where} {_REFUSALS[_code(error)]}")
+    if isinstance(error.__context__, ssl.SSLCertVerificationError):
+        return StoreUnavailable(
+            f"{where} shows a certificate that is not trusted: name its authority with ssl_ca_certs, "
+            "or correct the host name"
+        )
     if isinstance(error, TimeoutError | exceptions.TimeoutError):
-        return StoreUnavailable(f"{where} does not answer in time: check the address and its load")
-    return StoreUnavailable(f"{where} cannot be reached: start it, or correct the address")
+        return StoreUnavailable(
+            f"{where} does not answer in time: check the address, its load, and whether TLS is asked "
+            "for where it is spoken"
+        )
+    return StoreUnavailable(
+        f"{where} cannot be reached, or hangs up: start it, correct the address, or raise its "
+        "maxclients"
+    )
 
 
 def _code(error: BaseException) -> str:

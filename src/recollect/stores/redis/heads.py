@@ -122,7 +122,7 @@ def read_items(
                 batch, text = text[: int(size)].decode(), text[int(size) :]
             front, tokens, stored_at, data = text.split(b"|", 3)
             last = int(front)
-            if stored_at != micros:
+            if stored_at != micros:  # what was stored together has one time
                 micros, moment = stored_at, to_moment(stored_at)
             records.append(Record(last, int(tokens), moment, decode(data), batch))
         except InvalidMessage as error:

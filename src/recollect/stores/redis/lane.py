@@ -38,10 +38,13 @@ class Lane:
         self._where = where
         self._timeout = timeout
         self._connection: AbstractConnection | None = None
+        self._connecting = asyncio.Lock()
         self._flight: deque[asyncio.Future[Any]] = deque()
         self._waiting: deque[tuple[bytes, list[asyncio.Future[Any]]]] = deque()
-        self._wake: asyncio.Future[None] | None = None
         self._pump: asyncio.Task[None] | None = None
+        self._due: float | None = None  # when the answers that are awaited must be here
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_late = False
 
     async def call(self, command: Command) -> Any:
         """Send a command and return its answer; an error the server answers is raised.
@@ -49,8 +52,27 @@ class Lane:
         Raises:
             Lost: it may have taken place. NotSent: it has not. ResponseError: it has not.
         """
-        payload = _packed(command)
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        return await self._ask(_packed(command), 1)
+
+    async def transact(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands as one transaction; return the answers, errors of the server among them.
+
+        Raises:
+            Lost, NotSent: as ``call``. ResponseError: the server has run none of them.
+        """
+        packet = b"".join(map(_packed, (("MULTI",), *commands, ("EXEC",))))
+        answers: list[Any] = await self._ask(packet, len(commands) + 2)
+        return answers
+
+    async def _ask(self, payload: bytes, count: int) -> Any:
+        """Send a packet with that many answers; return the last one."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        futures = [future]
+        if count > 1:
+            unread: asyncio.Future[Any] = loop.create_future()
+            unread.cancel()
+            futures = [*(unread for _ in range(count - 1)), future]
         connection = self._connection
         if (
             connection is None
@@ -59,9 +81,9 @@ class Lane:
             or len(payload) > _SMALL
             or await _is_stale(connection)
         ):
-            self._waiting.append((payload, [future]))
+            self._waiting.append((payload, futures))
         else:
-            self._flight.append(future)
+            self._flight.extend(futures)
             # When this fails, the pump meets the same failure and tells it.
             with contextlib.suppress(RedisError, OSError):
                 await connection.send_packed_command(payload, check_health=False)
@@ -80,10 +102,25 @@ class Lane:
                 raise answer
         return answers
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._connection is not None
+
     async def connect(self) -> None:
         """Connect now rather than with the first command."""
-        if self._connection is None and self._pump is None:
-            self._connection = await self._connected()
+        async with self._connecting:  # whoever else asks for it waits for this one
+            if self._is_cared_for():
+                return
+            connection = await self._connected()
+            if self._is_cared_for():  # a command came first
+                await connection.disconnect(nowait=True)
+            else:
+                self._connection = connection
+
+    def _is_cared_for(self) -> bool:
+        """Tell whether there is a connection, or a task that makes one."""
+        return self._connection is not None or self._pump is not None
 
     async def drain(self) -> None:
         """Wait until every answer has come."""
@@ -97,26 +134,24 @@ class Lane:
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.wait([self._pump])
-            self._pump = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         await self._disconnect()
 
     # ---- the task that reads ---------------------------------------------------------------------
 
     def _start_pump(self) -> None:
-        if self._wake is not None:
-            if not self._wake.done():
-                self._wake.set_result(None)
-        elif self._pump is None:
+        if self._pump is None:
             self._pump = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
+        """Read until nothing is asked any more: an idle store leaves no task behind."""
+        try:
             while self._flight or self._waiting:
                 await self._go_round()
-            self._wake = loop.create_future()
-            await self._wake
-            self._wake = None
+        finally:
+            self._pump = None
 
     async def _go_round(self) -> None:
         """Send what is waiting, unless something has been sent already, and read the answers."""
@@ -125,21 +160,49 @@ class Lane:
             if connection is None:
                 self._fail(ConnectionResetError())
                 return
-            async with asyncio.timeout(self._timeout):
-                if not self._flight:
-                    await self._send_waiting(connection)
-                is_group = len(self._flight) > 1
-                await self._read(connection)
+            self._watch()
+            if not self._flight:
+                await self._send_waiting(connection)
+            is_group = len(self._flight) > 1
+            await self._read(connection)
+            self._due = None
             if is_group:
                 await asyncio.sleep(0)  # those who have their answer may ask again
         except NotSent as error:
             self._refuse_waiting(error)
         except Exception as error:  # noqa: BLE001  # whatever it is, the callers must hear of it
-            self._fail(error)
-            await self._disconnect()
+            await self._break_off(error)
         except asyncio.CancelledError as error:
-            self._fail(error)
-            raise
+            if not self._is_late or self._pump is None or self._pump.uncancel():
+                self._fail(error)
+                raise
+            await self._break_off(TimeoutError())
+
+    async def _break_off(self, error: Exception) -> None:
+        self._due, self._is_late = None, False
+        self._fail(error)
+        await self._disconnect()
+
+    # ---- the time an answer may take -------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Set the time for the answers that are now awaited; one timer serves many of them."""
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + self._timeout
+        if self._timer is None:
+            self._timer = loop.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        """Break the pump off if its answers are late; look again if there are newer ones."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        if self._due is None:
+            return
+        if loop.time() < self._due:
+            self._timer = loop.call_at(self._due, self._look)
+        elif self._pump is not None:
+            self._is_late = True
+            self._pump.cancel()
 
     async def _ready(self) -> AbstractConnection:
         if self._connection is not None and await _is_stale(self._connection):

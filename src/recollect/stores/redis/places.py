@@ -34,6 +34,11 @@ class Place(Protocol):
     where: str
     is_cluster: bool
 
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        ...
+
     async def call(self, kind: Kind, key: str, command: Command) -> Any:
         """Send a command about that key."""
         ...
@@ -68,6 +73,11 @@ class Server:
             "walk": Lane(connect, where, timeout),
         }
 
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return sum(lane.is_connected for lane in self._lanes.values())
+
     async def call(self, kind: Kind, key: str, command: Command) -> Any:
         """Send a command."""
         return await self._lanes[kind].call(command)
@@ -79,6 +89,10 @@ class Server:
     async def call_many(self, kind: Kind, requests: Sequence[tuple[str, Command]]) -> list[Any]:
         """Send commands as one packet."""
         return await self._lanes[kind].call_together([command for _, command in requests])
+
+    async def transact(self, kind: Kind, commands: Sequence[Command]) -> list[Any]:
+        """Send commands as one transaction; errors are among the answers."""
+        return await self._lanes[kind].transact(commands)
 
     async def open(self) -> None:
         """Connect for writing."""

@@ -63,6 +63,21 @@ def loading(part: Slice, now: int) -> Command:
     return (now, part.source, *chosen, limit, batch)
 
 
+def plain_loading(part: Slice, key: str) -> list[Command] | None:
+    """Return commands that give head, metadata and items; None if it takes a script to choose them."""
+    if part.after is not None or part.batch is not None:
+        return None
+    first, last = part.offset, -1
+    if part.last is not None:
+        first = -part.last
+    elif part.limit is not None:
+        last = part.offset + part.limit - 1
+    if 0 in {part.last, part.limit}:
+        first, last = 1, 0  # nothing
+    items = key + (":messages" if part.source == "live" else ":archive")
+    return [("GET", key), ("HGETALL", f"{key}:metadata"), ("LRANGE", items, first, last)]
+
+
 def leasing(holder: str, ttl: timedelta, now: int) -> Command:
     """Return the arguments of ``lease``."""
     return (now, holder, now + ttl // _MICROSECOND)

@@ -9,7 +9,7 @@ from recollect.errors import OutcomeUnknown, StoreUnavailable
 from recollect.stores.redis.failures import Lost, NotSent, refusal
 from recollect.stores.redis.lane import Command
 from recollect.stores.redis.names import FAMILY
-from recollect.stores.redis.places import Kind, Place
+from recollect.stores.redis.places import Kind, Place, Server
 from recollect.stores.redis.scripts import SCRIPTS
 
 T = TypeVar("T")
@@ -119,6 +119,25 @@ class Runner:
                 return await self.place.call(
                     kind, key, ("EVAL", script.text, *self._keys(name, key, args), *args)
                 )
+
+        return await self._reading(run)
+
+    async def transact(self, commands: Sequence[Command]) -> list[Any] | None:
+        """Run commands that only read, all at one moment; None if a script has to do it.
+
+        A script would copy each item of a long answer twice. On a Cluster only a script can follow a
+        slot that moves; and when the server refuses a command, the script finds out why.
+        """
+        place = self.place
+        if not isinstance(place, Server):
+            return None
+
+        async def run() -> list[Any] | None:
+            try:
+                answers = await place.transact("read", commands)
+            except ResponseError:
+                return None
+            return None if any(isinstance(a, ResponseError) for a in answers) else answers
 
         return await self._reading(run)
 

@@ -1,6 +1,7 @@
 """The store contract on Redis."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -16,8 +17,8 @@ from recollect.errors import (
     SchemaTooNew,
     StoreClosed,
     StoreCorrupt,
-    StoreError,
     VersionConflict,
+    WrongLoop,
 )
 from recollect.stores.base import SCHEMA_VERSION, Store
 from recollect.stores.records import (
@@ -39,7 +40,13 @@ from recollect.stores.records import (
 from recollect.stores.redis import cluster as clusters
 from recollect.stores.redis import reads, requests
 from recollect.stores.redis.entries import Entries
-from recollect.stores.redis.heads import read_head, read_items, read_written, to_micros
+from recollect.stores.redis.heads import (
+    read_head,
+    read_items,
+    read_kept_head,
+    read_written,
+    to_micros,
+)
 from recollect.stores.redis.names import Names
 from recollect.stores.redis.places import (
     Place,
@@ -175,9 +182,12 @@ class RedisStore(Store):
         self, conversation: ConversationId, part: Slice, now: datetime
     ) -> Conversation | None:
         await self._begin()
-        args = requests.loading(part, to_micros(now))
-        answer = await self._runner.read("read", "load", self._names.head(conversation), args)
-        return None if answer is None else _conversation(conversation, part, answer)
+        key, at = self._names.head(conversation), to_micros(now)
+        commands = requests.plain_loading(part, key)
+        answer = await self._runner.transact(commands) if commands else None
+        if answer is None:
+            answer = await self._runner.read("read", "load", key, requests.loading(part, at))
+        return _conversation(conversation, part, answer, at)
 
     @override
     async def _load_many(
@@ -186,11 +196,12 @@ class RedisStore(Store):
         await self._begin()
         if not conversations:
             return []
-        args = requests.loading(part, to_micros(now))
+        at = to_micros(now)
+        args = requests.loading(part, at)
         asked = [(self._names.head(conversation), args) for conversation in conversations]
         answers = await self._runner.read_many("read", "load", asked)
         return [
-            None if answer is None else _conversation(conversation, part, answer)
+            _conversation(conversation, part, answer, at)
             for conversation, answer in zip(conversations, answers, strict=True)
         ]
 
@@ -236,12 +247,32 @@ class RedisStore(Store):
     # ---- opening and closing ---------------------------------------------------------------------
 
     @override
+    async def scrub(self, conversations: Sequence[ConversationId]) -> str:
+        """Remove what keyed deletes left: its name holds the id. And on a Cluster, the due time."""
+        await self._begin()
+        due = self._names.due
+        for conversation in conversations:
+            deletes = f"{self._names.head(conversation)}:deletes"
+            await self._runner.command("write", deletes, ("UNLINK", deletes))
+            await self._runner.command("walk", due, ("ZREM", due, self._names.tag(conversation)))
+        return (
+            "Redis's append-only file and snapshots, its replicas and backups, keep what was removed "
+            "until they are written anew (BGREWRITEAOF, BGSAVE)"
+        )
+
+    @override
     async def ping(self) -> StoreInfo:
         await self._begin()
         await self._check_schema()
-        info = await self._runner.command("read", self._names.schema, ("INFO", "persistence"))
+        info = await self._runner.command("read", self._names.schema, ("INFO",))
+        used = re.search(rb"^used_memory:(\d+)", info, re.MULTILINE)
         return StoreInfo(
-            "redis", self._place.where, durable=True, durability=self._durability(info)
+            "redis",
+            self._place.where,
+            durable=True,
+            durability=self._durability(info),
+            connections=self._place.connections,
+            used_bytes=None if used is None else int(used[1]),
         )
 
     def _durability(self, info: bytes) -> str:
@@ -279,10 +310,7 @@ class RedisStore(Store):
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             if self._loop is not None:
-                raise StoreError(
-                    f"WrongLoop: the store at {self._place.where} belongs to another event loop: "
-                    "open one store in each loop"
-                )
+                raise WrongLoop(self._place.where)
             self._loop = loop
 
     async def _check_schema(self) -> None:
@@ -307,8 +335,13 @@ def _place(
 ) -> Place:
     if isinstance(client, RedisCluster):
         return clusters.of_client(client, timeout)
-    if client is not None:
+    if isinstance(client, Redis):
         return of_client(client, timeout)
+    if client is not None:
+        raise InvalidInput(
+            f"client is a {type(client).__module__}.{type(client).__name__}: it must be a Redis or "
+            "RedisCluster of redis.asyncio"
+        )
     settings = read_url(url or "redis://localhost:6379")
     if cluster:
         return clusters.at_url(settings, timeout)
@@ -330,11 +363,17 @@ def _refuse(change: Change, answer: bytes) -> None:
     raise VersionConflict("a message to be folded is not live any more: read again")
 
 
-def _conversation(conversation: ConversationId, part: Slice, answer: list[Any]) -> Conversation:
+def _conversation(
+    conversation: ConversationId, part: Slice, answer: list[Any] | None, now: int
+) -> Conversation | None:
+    if answer is None or answer[0] is None:
+        return None
     text, pairs, items = answer
+    kept = read_kept_head(conversation, text)
+    if not kept.lives_at(now):
+        return None
     records, damaged = read_items(items, are_archived=part.source == "archive")
-    names = (name.decode() for name in pairs[::2])
-    texts = (value.decode() for value in pairs[1::2])
-    return Conversation(
-        read_head(conversation, text), records, dict(zip(names, texts, strict=True)), damaged
-    )
+    # A client passed in may speak RESP3, which knows maps.
+    found = pairs.items() if isinstance(pairs, dict) else zip(pairs[::2], pairs[1::2], strict=True)
+    metadata = {name.decode(): value.decode() for name, value in found}
+    return Conversation(kept.head(conversation), records, metadata, damaged)

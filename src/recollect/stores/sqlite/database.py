@@ -80,6 +80,11 @@ class Database:
                 "the store and open it again"
             )
 
+    def size(self) -> int:
+        """Bytes of the file and of what is still in its log."""
+        log = self.path.with_name(self.path.name + "-wal")
+        return sum(file.stat().st_size for file in (self.path, log) if file.exists())
+
     def _connect(self, kind: type[Connection]) -> Connection:
         return sqlite3.connect(
             f"{self.path.as_uri()}?mode=rw",

@@ -35,7 +35,7 @@ def load(
     if head is None:
         return None
     rows = _live(db, head, part) if part.source == "live" else _archived(db, head, part)
-    records, damaged = decode_rows([(s, t, to_moment(m), d, b) for s, t, m, d, b in rows])
+    records, damaged = decode_rows(rows)
     metadata = dict(db.execute(SQL["metadata"], (head.uid,)).fetchall())
     return Conversation(head.head(), records, metadata, damaged)
 
@@ -94,10 +94,11 @@ def measure(db: sqlite3.Connection, namespace: str, owner: str | None, at: datet
     )
 
 
-def ping(db: sqlite3.Connection, database: Database) -> None:
-    """Read from the file, and see that the path still leads to it."""
+def ping(db: sqlite3.Connection, database: Database) -> int:
+    """Read from the file, and see that the path still leads to it; return the bytes it takes."""
     db.execute(SQL["ping"]).fetchone()
     database.check_in_place()
+    return database.size()
 
 
 def _live_head(db: sqlite3.Connection, conversation: ConversationId, now: int) -> HeadRow | None:

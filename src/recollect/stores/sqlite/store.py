@@ -1,5 +1,6 @@
 """The store contract on one SQLite file."""
 
+import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -32,6 +33,7 @@ from recollect.stores.sqlite import changes, reads
 from recollect.stores.sqlite.connection import WritingConnection
 from recollect.stores.sqlite.database import Database, Synchronous
 from recollect.stores.sqlite.failures import translated
+from recollect.stores.sqlite.scrubbing import scrub
 from recollect.stores.sqlite.sessions import Reading, Writing
 from recollect.stores.sqlite.sweeping import sweep
 from recollect.stores.sqlite.worker import Worker
@@ -172,10 +174,22 @@ class SqliteStore(Store):
         return await self._run(self._writer, sweep, now, limit)
 
     @override
+    async def scrub(self, conversations: Sequence[ConversationId]) -> str:
+        await self.open()
+        return await asyncio.to_thread(scrub, self._database)
+
+    @override
     async def ping(self) -> StoreInfo:
-        await self._run(self._reader, reads.ping, self._database)
-        durability = _DURABILITY[self._database.synchronous]
-        return StoreInfo("sqlite", str(self.path), durable=True, durability=durability)
+        used_bytes = await self._run(self._reader, reads.ping, self._database)
+        workers = (self._reader, self._walker, self._writer)
+        return StoreInfo(
+            "sqlite",
+            str(self.path),
+            durable=True,
+            durability=_DURABILITY[self._database.synchronous],
+            connections=sum(worker.is_connected for worker in workers),
+            used_bytes=used_bytes,
+        )
 
     @override
     async def open(self) -> Self:

@@ -109,6 +109,11 @@ class Worker(Generic[Db]):
         result: T = await self._submit(lambda db: work(db, *args), is_short=True)
         return result
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._session is not None
+
     async def connect(self) -> None:
         """Connect now rather than with the first job."""
         await self._submit(_only_connect)

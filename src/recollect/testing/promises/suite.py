@@ -34,8 +34,8 @@ from recollect.testing.promises.replacing import (
     Folding,
     Replacing,
 )
-from recollect.testing.promises.timing import Expiry, Retention, SteppingBack
-from recollect.testing.promises.upkeep import OpeningAndClosing, Sweeping
+from recollect.testing.promises.timing import Dated, Expiry, Retention, SteppingBack
+from recollect.testing.promises.upkeep import OpeningAndClosing, Scrubbing, Sweeping
 
 
 @pytest.mark.asyncio
@@ -44,10 +44,10 @@ class StoreSuite(
     Replacing, Folding, Archiving, Annotating, Deleting, Expecting,
     Loading, LoadingMany, Measuring, ReadsNeverWrite,
     Ordering, Paging, Walking, Filtering,
-    Expiry, Retention, SteppingBack,
+    Expiry, Retention, SteppingBack, Dated,
     Replays, OtherBodies, KeyScope, KeyLife, KeyedDeletes, UnusedKeys, Recalling,
     Limiting, Leasing, Releasing, LeasedWrites,
-    Sweeping, OpeningAndClosing,
+    Sweeping, Scrubbing, OpeningAndClosing,
     Addressing, BadAddresses, Contents, Concurrency, Histories,
 ):  # fmt: skip
     """Subclass it with a fixture ``make_store``: from a clock to a new, empty, unopened store."""

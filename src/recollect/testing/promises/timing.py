@@ -4,9 +4,9 @@
 import pytest
 
 from recollect.clock import ManualClock
-from recollect.errors import LeaseLost, VersionConflict
+from recollect.errors import InvalidInput, LeaseLost, VersionConflict
 from recollect.stores.base import Store
-from recollect.stores.records import Totals
+from recollect.stores.records import ConversationId, Totals
 from recollect.testing.promises.building import (
     CHANGING,
     DAY,
@@ -334,3 +334,47 @@ class SteppingBack:
         first = written(await store.fold(HERE, [1])).head.folded_at
         clock.advance(-HOUR)
         assert written(await store.fold(HERE, [2])).head.folded_at == first
+
+
+class Dated:
+    """A write that says when it was made counts as made then: what was exported keeps its times."""
+
+    @renewing
+    async def test_all_its_times_are_of_that_moment(
+        self, store: Store, clock: ManualClock, write: Write
+    ) -> None:
+        made = clock.now() - 30 * DAY
+        first = written(await store.append(HERE, say("a"), at=made))
+        assert (first.head.created_at, first.head.updated_at) == (made, made)
+        assert (await loaded(store)).records[0].stored_at == made
+        await write(store, at=made + HOUR, ttl=31 * DAY)
+        head = await head_of(store)
+        assert (head.created_at, head.updated_at) == (made, made + HOUR)
+        assert head.expires_at == made + HOUR + 31 * DAY
+        assert (await loaded(store)).records[-1].stored_at <= made + HOUR
+
+    async def test_its_place_in_walks_is_that_of_its_last_activity(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await prepared(store)
+        old = ConversationId(NAMESPACE, "old")
+        await store.append(old, say("a"), at=clock.now() - DAY)
+        assert names(await walk(store, order="active")) == [HERE.id, "old"]
+        page = await store.find(NAMESPACE, until=clock.now() - HOUR)
+        assert [head.conversation for head in page.heads] == [old]
+
+    async def test_its_key_is_known_to_the_same_write(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        made = clock.now() - 30 * DAY
+        first = written(await store.append(HERE, say("a"), key="k", at=made))
+        again = written(await store.append(HERE, say("a"), key="k", at=made))
+        assert (again.replayed, again.head) == (True, first.head)
+
+    async def test_the_future_and_times_without_a_zone_are_refused(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        for moment in (clock.now() + TICK, clock.now().replace(tzinfo=None)):
+            with pytest.raises(InvalidInput):
+                await store.append(HERE, say("a"), at=moment)
+        assert await store.load(HERE) is None

@@ -164,6 +164,31 @@ USES: dict[str, Callable[[Store, Lease], Coroutine[Any, Any, object]]] = {
 }
 
 
+class Scrubbing:
+    """After an erasure nothing is left of what was deleted, and all else is as it was."""
+
+    async def test_what_is_there_stays_as_it_was(self, store: Store) -> None:
+        gone = ConversationId(HERE.namespace, "gone")
+        await prepared(store, metadata={"x": 1}, key="k-1")
+        await store.fold(HERE, [1], archive_as="old")
+        await store.append(gone, say("a"), owner="ann")
+        before = await state_of(store)
+        await store.delete(gone, key="k-2")
+        assert isinstance(await store.scrub([gone]), str)
+        assert await store.load(gone) is None
+        after = await state_of(store)
+        assert after == before
+        assert written(await store.append(HERE, say("four"))).head.next_seq == 5
+
+    async def test_what_was_deleted_may_begin_anew(self, store: Store) -> None:
+        await prepared(store, owner="ann", key="k-1")
+        await store.delete(HERE)
+        await store.scrub([HERE])
+        done = written(await store.append(HERE, say("a"), owner="ann", key="k-1"))
+        assert (done.head.version, done.first_seq, done.replayed) == (1, 1, False)
+        assert [head.conversation for head in (await store.find(HERE.namespace)).heads] == [HERE]
+
+
 class OpeningAndClosing:
     """A store is opened once, closed once, and may be told so twice."""
 
