@@ -31,6 +31,16 @@ def test_the_library_with_sqlite_loads_no_optional_library() -> None:
     assert not heavy & loaded_by(statement)
 
 
+def test_the_package_itself_loads_nothing() -> None:
+    assert loaded_by("import recollect") == loaded_by("pass") | {"recollect"}
+
+
+def test_every_public_name_is_there_and_none_loads_an_optional_library() -> None:
+    statement = "from recollect import *; from recollect.memory import *"
+    heavy = {"pydantic", "yaml", "dbos", "redis", "asyncpg", "pydantic_ai", "re2", "tiktoken"}
+    assert not heavy & loaded_by(statement)
+
+
 def test_looking_into_a_memory_loads_neither_the_engine_nor_models() -> None:
     statement = "import recollect.cli.commands, recollect.project.app"
     assert not {"dbos", "sqlalchemy", "pydantic_ai", "openai", "cel"} & loaded_by(statement)

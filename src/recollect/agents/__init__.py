@@ -1,1 +1,4 @@
-"""Agents: which memories they name, and the models that answer. Running an agent comes later."""
+"""Agents: the loop that runs them, which memories YAML says they use, and the models that answer.
+
+Where and how conversations are kept does not belong here.
+"""

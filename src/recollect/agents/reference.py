@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from recollect.memory.resource import Id, Section, TemplateText, Version
+from recollect.memory.sections import Id, Section, TemplateText, Version
 
 Mode = Literal["read-write", "read-only"]
 NOT_YET = "running an agent is not in this version: it comes with the agent loop"

@@ -1,0 +1,1 @@
+"""Where programs written to jaf find its types."""
