@@ -4,7 +4,7 @@ Text and a scope go in, a value comes out. Knows nothing of memory, workflows or
 evaluates what it prints. Only maps, lists, scalars and times are reachable from a template.
 """
 
-from recollect.templates.functions.escapes import escape_whole_key
+from recollect.templates.functions.escapes import escape_key_part, escape_whole_key
 from recollect.templates.template import (
     Template,
     is_template,
@@ -17,6 +17,7 @@ from recollect.templates.template import (
 
 __all__ = [
     "Template",
+    "escape_key_part",
     "escape_whole_key",
     "is_template",
     "parse",

@@ -34,6 +34,21 @@ def execute(body: Body, rendering: Rendering, dot: object) -> None:
         statement.execute(rendering, dot)
 
 
+def own_words(body: Body) -> Iterator[str]:
+    """Yield the author's own texts, those in branches and loops included."""
+    for statement in body:
+        match statement:
+            case Text(text=text):
+                yield text
+            case Conditional(branches=branches, otherwise=otherwise):
+                for _, inner in branches:
+                    yield from own_words(inner)
+                yield from own_words(otherwise)
+            case Range(body=inner, otherwise=otherwise):
+                yield from own_words(inner)
+                yield from own_words(otherwise)
+
+
 class Text(Statement, frozen=True, kw_only=True):
     """The author's own words between actions."""
 

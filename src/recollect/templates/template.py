@@ -14,7 +14,7 @@ from recollect.templates.functions.escapes import escape_key_part, escape_whole_
 from recollect.templates.parser import Parsed, parse_body
 from recollect.templates.printing import NODE_WORK, Made, is_container, to_text
 from recollect.templates.rendering import Refusal, Rendering
-from recollect.templates.statements import Action, execute
+from recollect.templates.statements import Action, execute, own_words
 
 _CACHED_CHARACTERS = 16_384
 _CACHED_TEMPLATES = 512
@@ -36,6 +36,10 @@ class Template(msgspec.Struct, frozen=True):
     def roots(self) -> frozenset[str]:
         """Return the first segments of the paths it reads from the scope."""
         return self.parsed.roots
+
+    def has_text(self, text: str) -> bool:
+        """Tell whether the author's own words, outside of all actions, hold ``text``."""
+        return any(text in words for words in own_words(self.parsed.body))
 
     @property
     def alone(self) -> Expression | None:

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -162,6 +162,44 @@ class Engine:
             raise damaged
         return finished
 
+    async def forget(self, is_meant: Callable[[Json], bool]) -> list[str]:
+        """Drop interrupted runs of dead processes, unfinished; return their ids.
+
+        ``is_meant`` is asked about the input and about each result of a run; once True drops it.
+
+        Raises:
+            RunError: runs of this engine are going on: call this before them, or after.
+            StoreError: a journal cannot be read or written now.
+        """
+        async with self._turn:
+            if self._live:
+                raise RunError("runs of dead processes cannot be dropped while runs go on here")
+            await self._make_way()
+            dropped: list[str] = []
+            for claim in liveness.claim_abandoned(self._folder):
+                file = claim.folder / _JOURNAL
+                try:
+                    meant = await self._drop(file, is_meant)
+                    dropped += meant
+                    if meant and not any(True for _ in contents_of(file)):
+                        claim.remove()
+                finally:
+                    claim.release()
+        return dropped
+
+    async def _drop(self, file: Path, is_meant: Callable[[Json], bool]) -> list[str]:
+        meant = sorted({run_id for run_id, value in contents_of(file) if is_meant(value)})
+        if meant:
+            journal = _Journal(file, self._walk)
+            await journal.launch()
+            try:
+                for run_id in meant:
+                    await journal.forget(run_id)
+                await journal.scrub()
+            finally:
+                await journal.shut()
+        return meant
+
     async def _finish_all(
         self, claim: liveness.Claim, on_found: Callable[[str], None]
     ) -> list[str]:
@@ -237,6 +275,31 @@ class Engine:
                     self._claim.remove()
         finally:
             self._claim.release()
+
+
+def contents_of(file: Path) -> Iterator[tuple[str, Json]]:
+    """Yield (run id, input or result) of all that a journal holds, a living process's too.
+
+    Raises:
+        StoreError: it cannot be read now, or is damaged.
+    """
+    if not file.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True)) as db:
+            db.execute("PRAGMA query_only = ON")
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+            if not {"workflow_status", "operation_outputs"} <= tables:
+                return  # its process died before it began
+            runs = "SELECT workflow_uuid, inputs, output FROM workflow_status"
+            for run_id, inputs, output in db.execute(runs):
+                yield run_id, json.loads(inputs)["args"][0]["input"] if inputs else None
+                yield run_id, json.loads(output or "null")
+            steps = "SELECT workflow_uuid, output FROM operation_outputs"
+            for run_id, output in db.execute(steps):
+                yield run_id, json.loads(output or "null")
+    except sqlite3.Error as error:
+        raise database_error(error, file) from error
 
 
 class _Unfinished(BaseException):
@@ -359,6 +422,16 @@ class _Journal:
         with self._explained():
             await DBOS.delete_workflow_async(run_id)
             await asyncio.to_thread(self._cut_log)
+
+    async def scrub(self) -> None:
+        """Write the file anew: SQLite leaves traces of rows that it moved before they were deleted."""
+        with self._explained():
+            await asyncio.to_thread(self._vacuum)
+            await asyncio.to_thread(self._cut_log)
+
+    def _vacuum(self) -> None:
+        with self._database.connect() as connection:
+            connection.exec_driver_sql("VACUUM")
 
     def _cut_log(self) -> None:
         with self._database.connect() as connection:

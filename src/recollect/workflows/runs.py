@@ -134,6 +134,10 @@ class RunTable:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    def exists(self) -> bool:
+        """Tell whether anything ran here yet; nothing is created."""
+        return self._path.exists()
+
     def begin(self, run_id: str, workflow: str, *, executor: str, started_at: datetime) -> None:
         """Note that a run started, and nothing of its content.
 
@@ -205,6 +209,30 @@ class RunTable:
         """Return the runs that have not ended, living or interrupted, the first started first."""
         with self._transaction() as db:
             return self._select(db, "WHERE ended_at IS NULL ORDER BY started_at, run_id", ())
+
+    def delete(self, run_ids: Sequence[str]) -> int:
+        """Remove records for good, from the file and from its log; return how many there were."""
+        with self._transaction() as db:
+            gone = sum(
+                db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,)).rowcount
+                for run_id in run_ids
+            )
+        if gone:
+            self._scrub()
+        return gone
+
+    def _scrub(self) -> None:
+        """Write the file anew: SQLite leaves traces of rows that it moved before they were deleted."""
+        try:
+            with closing(
+                sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+            ) as db:
+                db.execute("PRAGMA secure_delete = ON")
+                db.execute("PRAGMA temp_store = MEMORY")
+                db.execute("VACUUM")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            raise database_error(error, self._path) from error
 
     @staticmethod
     def _select(

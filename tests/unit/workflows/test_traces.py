@@ -1,0 +1,91 @@
+"""What an erasure removes of runs."""
+
+import os
+import random
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recollect.memory.erasure import Carries
+from recollect.workflows.runs import RunTable
+from recollect.workflows.traces import RunTraces
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+ADA = "ada-4711"
+
+
+async def nothing_unfinished(is_meant: Any) -> list[str]:
+    raise AssertionError("there are no journals")
+
+
+def traces_in(folder: Path) -> tuple[RunTable, RunTraces]:
+    table = RunTable(folder / "runs.sqlite")
+    return table, RunTraces(table, folder / "journal", nothing_unfinished)
+
+
+def note(table: RunTable, run_id: str, **parts: Any) -> None:
+    table.begin(run_id, "chat", executor="x", started_at=NOW)
+    table.end(run_id, "completed", ended_at=NOW, **parts)
+
+
+WHERE: dict[str, dict[str, Any]] = {
+    "input": {"input": {"user_id": ADA}},
+    "key of an input": {"input": {ADA: 1}},
+    "output": {"output": {"messages": [{"content": f"I am {ADA}."}]}},
+    "task": {"tasks": {"save": {"status": "success", "output": {"key": f"conv:{ADA}:s1"}}}},
+    "error": {"error": {"code": "X", "message": f"no room for {ADA!r}", "details": {}}},
+    "conversation": {"output": {"key": "room 7"}},
+}
+
+
+@pytest.mark.parametrize("parts", WHERE.values(), ids=WHERE)
+async def test_a_record_that_names_the_user_is_removed(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    table, traces = traces_in(tmp_path)
+    note(table, "1", **parts)
+    note(table, "2", input={"user_id": "bob"}, output="room 70")
+    carries = Carries(ADA, frozenset({"room 7"}))
+    assert await traces.count(carries) == 1
+    assert await traces.erase(carries) == 1
+    assert await traces.count(carries) == 0
+    assert [record.run_id for record in table.list()] == ["2"]
+
+
+async def test_a_project_that_never_ran_stays_as_it_is(tmp_path: Path) -> None:
+    _, traces = traces_in(tmp_path)
+    assert await traces.erase(Carries(ADA)) == await traces.count(Carries(ADA)) == 0
+    assert not any(os.scandir(tmp_path))
+
+
+def delete_as_trimming_does(folder: Path, run_id: str) -> None:
+    with closing(sqlite3.connect(folder / "runs.sqlite")) as db, db:
+        db.execute("PRAGMA secure_delete = ON")
+        db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+async def test_no_bytes_stay_in_the_file(seed: int, folder: Path) -> None:
+    table, traces = traces_in(folder)
+    chance = random.Random(seed)
+    others: list[str] = []
+    for number in range(300):
+        user = chance.choice([ADA, "bob"])
+        run_id = f"{chance.randrange(10**6):06d}-{user}"
+        note(table, run_id, input={"u": user}, output=user * chance.choice([1, 60]))
+        if user == "bob":
+            others.append(run_id)
+        if number % 3 == 0 and others:  # so that pages with hers are joined
+            delete_as_trimming_does(folder, others.pop(chance.randrange(len(others))))
+    await traces.erase(Carries(ADA))
+    assert files_with(ADA, folder) == []
+
+
+def files_with(text: str, folder: Path) -> list[Path]:
+    files = list(folder.iterdir())
+    assert files
+    return [file for file in files if text.encode() in file.read_bytes()]
