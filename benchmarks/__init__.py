@@ -1,1 +1,1 @@
-"""Measurements, run by hand: ``python -m benchmarks.NAME``. Only ratios within one run count."""
+"""Measurements, run by hand: ``python -m benchmarks``. Only ratios within one run count."""

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from recollect.project.app import RunResult, open_app
 from recollect.project.loading import Project
 from recollect.project.users import add_workflow_file, load_project
 from tests.fake_openai import FakeOpenAI
+
+settings.register_profile("unhurried", deadline=None)  # the machine may be busy
+settings.load_profile("unhurried")
 
 AUTOLOAD = 'autoload: {enabled: true, include: ["memory/*.yaml"]}\n'
 MEMORY = 'resource: memory\nid: talk\nkey: "conv:{{.user_id}}"\n'

@@ -1,6 +1,7 @@
 """Runs a workflow like ``recollect run`` does, and kills itself at the n-th event of the run.
 
-usage: crash_driver.py PROJECT WORKFLOW EVENT_NUMBER; prints "survived" if there are fewer events.
+usage: crash_driver.py PROJECT WORKFLOW EVENT_NUMBER [EVENT_NAME]; with a name only events of that name
+are counted. Prints "survived" if there are fewer events.
 """
 
 import asyncio
@@ -15,12 +16,12 @@ from recollect.project.users import add_workflow_file, load_project
 from recollect.telemetry import Telemetry
 
 
-async def main(root: Path, file: Path, fatal: int) -> None:
+async def main(root: Path, file: Path, fatal: int, name: str | None = None) -> None:
     seen = 0
 
     def count(event: str, /, **labels: Any) -> None:
         nonlocal seen
-        seen += 1
+        seen += name in {None, event}
         if seen == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -33,4 +34,4 @@ async def main(root: Path, file: Path, fatal: int) -> None:
     print("survived")
 
 
-asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))
+asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]))

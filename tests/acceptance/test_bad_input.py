@@ -144,14 +144,17 @@ def test_hostile_bytes_are_refused_quickly(cli: "Cli", data: bytes, says: list[s
         ("max_tokns: 5", ["memory/bad.yaml:3: max_tokns: unknown field", "mean 'max_tokens'?"]),
         ("max_tokens: many", ["bad.yaml:3: max_tokens: must be a whole number, not 'many'"]),
         ("max_tokens: 0", ["max_tokens: must be greater than 0"]),
-        ("type: token_based", ["needs max_tokens or max_messages"]),
+        ("type: token_based", ["needs max_tokens, max_context_ratio or max_messages"]),
         ("type: lru", ["type: must be one of 'token_based'"]),
         ("flushing: {type: lru}", ["'lru' is not built", "use simple_fifo"]),
-        ("flushing: {type: hybrid_summary}", ["'hybrid_summary' comes in a later version"]),
+        ("flushing: {type: token_aware_lru}", ["'token_aware_lru' is not built"]),
+        ("eviction_policy: {type: lru}", ["'lru' is not built", "use simple_fifo"]),
+        ("flushing: {summary_tokens: 9}", ["summary_tokens belongs to type hybrid_summary"]),
         (
-            "eviction_policy: {type: lru}",
-            ["'eviction_policy' is refused: comes in a later version"],
+            "flushing: {type: hybrid_summary, summary_model: nobody:x}",
+            ["bad.yaml:3: flushing.summary_model: ", "nobody"],
         ),
+        ("token_allocation: {system: 0.5}", ["the shares add up to 0.5, not to 1"]),
         ("persistence: {type: mongo}", ["persistence.type: must be one of", "not 'mongo'"]),
         ("persistence: {ttl: soon}", ["persistence.ttl: 'soon' is no duration"]),
         ("privacy_policy: {redact_patterns: ['(']}", ["pattern 0: RE2 cannot read it"]),
@@ -300,7 +303,7 @@ def test_memory_without_autoload_is_answered_by_how_to_turn_it_on(
 # ---- keys, payloads, limits ----------------------------------------------------------------------
 
 GOOD_KEYS = [
-    "a:b", "a/b", "../..", ".", "it's \"quoted\"", "100%", "%41", "*", "{x}", "{{ .x }}", "-k", " a ",
+    "a:b", "a/b", "../..", ".", "it's \"quoted\"", "100%", "%41", "%2A", "{x}", "{{ .x }}", "-k", " a ",
     "😀", "שלום", "e\u0301", "a\u2028b", "\ufeffa", "a\\b", "x" * 512, "'; DROP TABLE messages; --",
 ]  # fmt: skip
 

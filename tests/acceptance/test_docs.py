@@ -8,9 +8,11 @@ A page is read from top to bottom in a folder of its own. Its fenced blocks are 
                                         A line `^C` or `Killed` ends the command at that point
     ```sh                               setting up: run by sh, but `make` only says what it would do
 
+Where a page says $DATABASE_URL, that leads to an empty schema of a PostgreSQL database.
 Whatever is exported as OPENAI_*, requests go to the local stand-in for OpenAI.
 """
 
+import asyncio
 import io
 import itertools
 import os
@@ -24,12 +26,15 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import asyncpg  # type: ignore[import-untyped]  # it has no types
 import pytest
 
 from recollect.cli import main
 
 if TYPE_CHECKING:
     from tests.fake_openai import FakeOpenAI
+
+pytest_plugins = ["tests.servers.postgres_server"]
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -49,10 +54,17 @@ def name_of(page: Path) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_everything_a_page_shows_is_so(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake_openai: "FakeOpenAI"
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fake_openai: "FakeOpenAI",
+    request: pytest.FixtureRequest,
 ) -> None:
     text = page.read_text(encoding="utf-8")
     shell = Shell(tmp_path, monkeypatch, fake_openai.base_url)
+    if "$DATABASE_URL" in text:
+        url = asyncio.run(empty_schema(request.getfixturevalue("postgres_url")))
+        monkeypatch.setenv("DATABASE_URL", url)
     blocks = list(FENCE.finditer(text))
     assert 2 * len(blocks) == text.count("```"), (
         "a fence without a language, indented, or not closed"
@@ -70,6 +82,18 @@ def test_everything_a_page_shows_is_so(
             set_up(body)
         else:
             pytest.fail(f"{where}: a block of {kind} without a title is not executed")
+
+
+async def empty_schema(url: str) -> str:
+    """Make an empty place in a database; return the URL that leads there."""
+    name = f"docs_{os.getpid()}"
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+        await connection.execute(f"CREATE SCHEMA {name}")
+    finally:
+        await connection.close()
+    return f"{url}{'&' if '?' in url else '?'}search_path={name}"
 
 
 def commands(body: str) -> Iterator[tuple[str, str]]:
@@ -142,7 +166,7 @@ class Shell:
             case ["export", pair]:
                 return self._export(*pair.split("=", 1))
             case ["recollect", *args] if not ({"|", ">"} & set(words) or "$(" in command):
-                return self._recollect(args)
+                return self._recollect([os.path.expandvars(arg) for arg in args])
         done = subprocess.run(
             command, shell=True, stdout=-1, stderr=subprocess.STDOUT, text=True, check=False
         )
@@ -220,6 +244,7 @@ def test_every_command_and_option_has_its_row() -> None:
     tables = (
         section("docs/workflows.md", "The command line"),
         section("docs/memory-tasks.md", "From the command line"),
+        section("docs/data.md", "From the command line"),
     )
     documented = {
         name: set(re.findall(r"`(--[a-z-]+)", row))
@@ -241,10 +266,16 @@ TASK_FIELDS = ("workflows.md", "What every task has")
 MODELS = {
     "Resource": ("memory-tasks.md", "The resource file"),
     "Flushing": ("memory-tasks.md", "`flushing`"),
+    "EvictionPolicy": ("flushing.md", "`eviction_policy`"),
+    "PriorityBlock": ("flushing.md", "`priority_blocks`"),
+    "TokenAllocation": ("flushing.md", "`token_allocation`"),
     "Persistence": ("memory-tasks.md", "`persistence`"),
     "TokenProvider": ("memory-tasks.md", "`token_provider`"),
     "PrivacyPolicy": ("memory-tasks.md", "`privacy_policy`"),
     "Locking": ("memory-tasks.md", "`locking`"),
+    "Cleanup": ("keys.md", "`cleanup`"),
+    "CircuitBreaker": ("keys.md", "`circuit_breaker`"),
+    "MemorySwitch": ("keys.md", "`memory`"),
     "MemoryTask": ("memory-tasks.md", "The memory task"),
     "ReadConfig": ("memory-tasks.md", "`read`"),
     "FlushConfig": ("memory-tasks.md", "`flush`"),
@@ -272,7 +303,7 @@ MODELS = {
 
 def models() -> dict[str, Any]:
     import recollect.project.users  # noqa: F401  # imports every model of a YAML file
-    from recollect.memory.resource import Section
+    from recollect.memory.sections import Section
 
     found, waiting = {}, [Section]
     while waiting:

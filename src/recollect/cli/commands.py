@@ -3,7 +3,7 @@
 import typer
 
 from recollect import __version__
-from recollect.cli import memory, project, run, runs
+from recollect.cli import data, memory, project, run, runs, schema, sweep
 
 app = typer.Typer(
     name="recollect",
@@ -21,6 +21,12 @@ app.add_typer(runs.app, name="runs")
 app.command("validate")(project.validate)
 app.command("render")(project.render)
 app.command("fmt")(project.fmt)
+app.command("export")(data.export)
+app.command("import")(data.import_)
+app.command("erase")(data.erase)
+app.command("migrate")(data.migrate)
+app.command("sweep")(sweep.sweep)
+app.command("schema")(schema.schema)
 
 
 def _version(value: bool) -> None:

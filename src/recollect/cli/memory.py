@@ -21,9 +21,17 @@ Key = Annotated[
     str,
     typer.Option("--key", "-k", metavar="KEY", help="Key of the conversation, such as user:42."),
 ]
+Keys = Annotated[
+    str,
+    typer.Option("--key", "-k", metavar="KEY", help="Key; a * in it names several."),
+]
+MaxKeys = Annotated[
+    int,
+    typer.Option("--max-keys", metavar="N", min=1, max=50_000, help="How many a * may name."),
+]
 OptionalKey = Annotated[
     str | None,
-    typer.Option("--key", "-k", metavar="KEY", help="One conversation; else the whole store."),
+    typer.Option("--key", "-k", metavar="KEY", help="One conversation; a * names several."),
 ]
 Content = Annotated[
     str | None, typer.Argument(metavar="CONTENT", help="Text of one message; - reads stdin.")
@@ -58,6 +66,7 @@ def _perform(
     payload: Any = None,
     config: dict[str, Any] | None = None,
     once: str | None = None,
+    max_keys: int = 1_000,
 ) -> int:
     loaded = load(project, only_memories=True)
     if not as_json:
@@ -69,7 +78,14 @@ def _perform(
 
         async with open_app(loaded) as opened:
             return await opened.memory(
-                operation, ref, key, payload=payload, config=config, idempotency_key=once
+                operation,
+                ref,
+                key,
+                payload=payload,
+                config=config,
+                idempotency_key=once,
+                wildcards=True,
+                max_keys=max_keys,
             )
 
     import asyncio
@@ -84,7 +100,7 @@ def _perform(
     forgotten = resource.persistence.type == "in_memory" or loaded.store_url.startswith("memory:")
     if operation in {"write", "append"} and forgotten and not as_json:
         say("note: this memory lives in the process alone: now that the command ends, it is empty")
-    return 0 if output.get("healthy", True) else EXIT_FAILED
+    return 0 if output["success"] and output.get("healthy", True) else EXIT_FAILED
 
 
 def _unhealthy(ref: str, key: str | None, error: StoreError) -> dict[str, Any]:
@@ -98,7 +114,7 @@ def _unhealthy(ref: str, key: str | None, error: StoreError) -> dict[str, Any]:
 @app.command()
 def read(
     ref: Ref,
-    key: Key,
+    key: Keys,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=0, max=1000, help="At most this many.")
     ] = None,
@@ -111,6 +127,7 @@ def read(
     archive: Annotated[
         bool, typer.Option("--archive", help="What a flush, write or clear moved away.")
     ] = False,
+    max_keys: MaxKeys = 1_000,
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
@@ -123,7 +140,7 @@ def read(
     config: dict[str, Any] = {"offset": offset, "source": "archive" if archive else "live"}
     config |= {"limit": limit} if limit is not None else {}
     config |= {"last": last} if last is not None else {}
-    return _perform("read", ref, key, project, as_json, config=config)
+    return _perform("read", ref, key, project, as_json, config=config, max_keys=max_keys)
 
 
 @app.command()
@@ -163,19 +180,20 @@ def append(
 @app.command()
 def delete(
     ref: Ref,
-    key: Key,
+    key: Keys,
     idempotency_key: OnceKey = None,
+    max_keys: MaxKeys = 1_000,
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
     """Remove everything under the key, archive included."""
-    return _perform("delete", ref, key, project, as_json, once=idempotency_key)
+    return _perform("delete", ref, key, project, as_json, once=idempotency_key, max_keys=max_keys)
 
 
 @app.command()
 def flush(
     ref: Ref,
-    key: Key,
+    key: Keys,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Report what would go, change nothing.")
     ] = False,
@@ -185,22 +203,26 @@ def flush(
         typer.Option(metavar="X", min=0, max=1, help="Share of a limit, if not the YAML's."),
     ] = None,
     idempotency_key: OnceKey = None,
+    max_keys: MaxKeys = 1_000,
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
     """Move the oldest messages to the archive if it gets full."""
     config: dict[str, Any] = {"dry_run": dry_run, "force": force}
     config |= {"threshold": threshold} if threshold is not None else {}
-    return _perform("flush", ref, key, project, as_json, config=config, once=idempotency_key)
+    return _perform(
+        "flush", ref, key, project, as_json, config=config, once=idempotency_key, max_keys=max_keys
+    )
 
 
 @app.command()
 def clear(
     ref: Ref,
-    key: Key,
+    key: Keys,
     confirm: Annotated[bool, typer.Option("--confirm", help="Yes, remove all messages.")] = False,
     backup: Annotated[bool, typer.Option("--backup", help="Keep them in the archive.")] = False,
     idempotency_key: OnceKey = None,
+    max_keys: MaxKeys = 1_000,
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
@@ -211,7 +233,9 @@ def clear(
             "archive)"
         )
     config = {"confirm": confirm, "backup": backup}
-    return _perform("clear", ref, key, project, as_json, config=config, once=idempotency_key)
+    return _perform(
+        "clear", ref, key, project, as_json, config=config, once=idempotency_key, max_keys=max_keys
+    )
 
 
 @app.command()
@@ -221,6 +245,7 @@ def health(
     include_stats: Annotated[
         bool, typer.Option("--include-stats", help="Add totals over all keys.")
     ] = False,
+    max_keys: MaxKeys = 1_000,
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
@@ -229,21 +254,22 @@ def health(
     The exit code is 1 if not.
     """
     config = {"include_stats": include_stats}
-    return _perform("health", ref, key, project, as_json, config=config)
+    return _perform("health", ref, key, project, as_json, config=config, max_keys=max_keys)
 
 
 @app.command()
 def stats(
     ref: Ref,
-    key: Key,
+    key: Keys,
     include_content: Annotated[
         bool, typer.Option("--include-content", help="Add the newest 100 messages.")
     ] = False,
     by_role: Annotated[bool, typer.Option("--by-role", help="Count messages by role.")] = False,
+    max_keys: MaxKeys = 1_000,
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
     """Show counts, limits and times."""
     config: dict[str, Any] = {"include_content": include_content}
     config |= {"group_by": "role"} if by_role else {}
-    return _perform("stats", ref, key, project, as_json, config=config)
+    return _perform("stats", ref, key, project, as_json, config=config, max_keys=max_keys)

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,22 +44,44 @@ def print_memory(output: Json) -> None:
         _print_messages(output)
         return
     for name, value in output.items():
-        if name in {"success", "messages"} or value is None:
+        if name in {"success", "messages", "keys", "results"} or value is None:
             continue
         print(f"{name:>24}  {_short(value)}")
+    for result in output.get("results", ()):
+        print(_result_line(result))
     for message in output.get("messages", ()):
         print(_message_line(message))
 
 
 def _print_messages(output: Json) -> None:
-    for message in output["messages"]:
-        print(_message_line(message))
+    if "results" in output:  # of a key with a *: under each key its messages
+        _print_by_key(output)
+    else:
+        for message in output["messages"]:
+            print(_message_line(message))
     shown, total = output["count"], output["total_count"]
     key = output["key"]
     if not total:
         say(f"memory {output['memory_ref']!r} holds nothing under the key {key!r}")
     elif shown < total:
         say(f"{shown} of {total} messages (from number {output['offset'] + 1})")
+
+
+def _result_line(result: Json) -> str:
+    """One key of several: what became of it."""
+    if not result["success"]:
+        return f"{_printable(result['key'])}  failed: {_printable(result['error']['message'])}"
+    numbers = {k: v for k, v in result.items() if isinstance(v, int) and k != "success"}
+    shown = ", ".join(f"{name} {_short(value)}" for name, value in numbers.items())
+    return f"{_printable(result['key'])}  {shown}"
+
+
+def _print_by_key(output: Json) -> None:
+    messages = iter(output["messages"])
+    for result in output["results"]:
+        print(_printable(result["key"]))
+        for message in islice(messages, result["count"]):
+            print(_message_line(message))
 
 
 def _message_line(message: Json) -> str:

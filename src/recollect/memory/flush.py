@@ -1,108 +1,292 @@
-"""Which messages leave when a memory is full: a pure plan, made of whole units.
+"""Flushing: what is over the marks of a memory moves to its archive, or into a summary.
 
-``simple_fifo`` takes the oldest units until the memory is at its low-water mark. A unit that is open
-(a tool call still waits for its result) never leaves, so a view is always valid to send.
+Three things ask for it. Somebody calls ``flush``. An append crosses the threshold: ``flush_if_due``
+runs within that append, after its messages are stored, so they are safe whatever becomes of the flush,
+and any later append looks again, so a flush is not lost with the process that should have done it. A
+write does not fit: ``make_room`` runs before it.
+
+A lease sees to it that one process does the work; the store applies a plan only while all it removes is
+still live, and keeps what was appended meanwhile. A model is asked for a summary before the lease is
+taken, and never to make room, which is urgent. (Issue 4, part 3; specs/memory.md §2.4, §5.)
 """
 
-from collections.abc import Sequence
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Literal
 
 import msgspec
 
-from recollect.memory.budget import held_tokens
-from recollect.memory.resource import Resource
-from recollect.messages import Unit, units
-from recollect.stores.records import Record
+from recollect.errors import (
+    FlushPending,
+    KeyReused,
+    LeaseLost,
+    LeaseTaken,
+    RecollectError,
+    VersionConflict,
+)
+from recollect.memory.budget import is_due, limits_of
+from recollect.memory.flushing.plan import FlushPlan
+from recollect.memory.flushing.stock import NOTHING, Size
+from recollect.memory.leases import NO_WAIT, held
+from recollect.memory.opened import Json, Opened
+from recollect.memory.operations import FlushConfig
+from recollect.memory.planning import (
+    Made,
+    asked_plan,
+    is_asked,
+    room_plan,
+    threshold_plan,
+    with_model,
+)
+from recollect.stores.records import Conversation, Head, Lease, Written
+
+Kind = Literal["asked", "threshold", "room", "class"]
+
+MAX_ROUNDS = 100
+_POLITE_ROUNDS = 10  # a second or so; then room is made beside a lease: its holder may be dead
+_MODEL_ROUNDS = 2  # then the rules summarise what others keep changing
+_log = logging.getLogger(__name__)
 
 
-class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be stored next; nothing for a flush that is asked for."""
+class Flushed(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a flush; ``plan`` is None if there was nothing to do."""
 
-    messages: int = 0
-    tokens: int = 0
+    head: Head | None
+    plan: FlushPlan | None = None
+    replayed: Written | None = None
 
 
-class FlushPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a flush takes away.
+async def flush(
+    memory: Opened, config: FlushConfig | None = None, *, idempotency_key: str | None = None
+) -> Json:
+    """Archive or summarise when a limit's threshold is reached, or when forced.
 
-    Attributes:
-        remove: seqs, ascending; empty when there is nothing to do.
-        messages, tokens: what stays, without what is to be stored next.
-        freed_tokens: what goes.
+    ``dry_run`` reports exactly what the flush would do at this moment, by the same plan.
+
+    Raises:
+        FlushPending: somebody else is flushing this memory, or keeps changing it.
     """
+    config = config or FlushConfig()
+    known = await memory.recall(idempotency_key)
+    if known is not None:
+        return _report(memory, config, Flushed(head=known.head, replayed=known))
+    planner = partial(asked_plan, memory, config)
+    for attempt in range(MAX_ROUNDS):
+        conversation = await memory.store.load(memory.address)
+        head = conversation.head if conversation else None
+        if config.dry_run:
+            made = await with_model(memory, await planner(conversation))
+            plan = made.plan if made else None
+            return _report(memory, config, Flushed(head=head, plan=plan))
+        if head is None or not is_asked(memory, config, head):
+            return _report(memory, config, Flushed(head=head))
+        try:
+            asks = attempt < _MODEL_ROUNDS
+            done = await _carry_out(memory, planner, "asked", idempotency_key, asks_model=asks)
+        except LeaseTaken:
+            raise FlushPending(
+                f"memory {memory.resource.id!r} is being flushed already: try again"
+            ) from None
+        if done is not None:
+            return _report(memory, config, done)
+        await _pause()
+    raise FlushPending("other writers keep changing this memory: try again")
 
-    remove: tuple[int, ...]
-    messages: int
-    tokens: int
-    freed_tokens: int
+
+async def flush_if_due(memory: Opened, head: Head) -> Flushed:
+    """Flush to the low-water mark if an append has taken the memory over its threshold.
+
+    Never raises for a flush that fails: the messages are stored, and a later append tries again.
+    """
+    resource = memory.resource
+    due = is_due(
+        limits_of(resource), head.message_count, head.token_count, resource.flushing.threshold
+    )
+    if not due or resource.disable_flush or memory.address in memory.flushing:
+        return Flushed(head=head)
+    memory.flushing.add(memory.address)
+    try:
+        done = await _carry_out(memory, partial(threshold_plan, memory), "threshold")
+    except (LeaseTaken, FlushPending):  # somebody is at it
+        return Flushed(head=head)
+    except Exception as error:  # noqa: BLE001 - the append has succeeded and must not seem to fail
+        reason = error.code if isinstance(error, RecollectError) else type(error).__name__
+        _log.warning("memory %s: flush by threshold failed: %s", resource.id, reason)
+        memory.telemetry.emit(
+            "memory.flush", memory_id=resource.id, kind="threshold", status="failure"
+        )
+        return Flushed(head=head)
+    finally:
+        memory.flushing.discard(memory.address)
+    return done if done and done.head else Flushed(head=head)
 
 
-NO_ROOM = Room()
+async def make_room(
+    memory: Opened, room: Size, head: Head | None, *, attempt: int = 0, lease: Lease | None = None
+) -> int:
+    """Move units away so that ``room`` fits; returns how many messages went.
+
+    0 says that somebody else changed the conversation first, or is about to: the caller tries again
+    and says with ``attempt`` how often it has. The lease of another holder is respected for some
+    attempts only, because its holder may be dead; the store keeps the two apart all the same.
+    ``lease`` is one that the caller holds already.
+
+    Raises:
+        MemoryLimitExceeded: there is nothing that may go.
+    """
+    resource, limits = memory.resource, limits_of(memory.resource)
+    if resource.disable_flush or limits.broken_by(room.messages, room.tokens):
+        raise memory.over_limit(room, head)
+    planner = partial(room_plan, memory, room)
+    done = None
+    try:
+        if lease is not None or attempt >= _POLITE_ROUNDS:
+            done = await _plan_and_fold(memory, planner, "room", lease)
+        else:
+            done = await _carry_out(memory, planner, "room", asks_model=False)
+    except LeaseTaken:
+        pass
+    if done is None:
+        await _pause(attempt)
+    return len(done.plan.remove) if done and done.plan else 0
 
 
-def is_due(resource: Resource, messages: int, tokens: int, threshold: float | None = None) -> bool:
-    """Tell whether a memory this full has reached the threshold (0-1) of one of its limits."""
-    share = resource.flushing.threshold if threshold is None else threshold
-    held = held_tokens(messages, tokens)
-    return bool(
-        (resource.max_tokens and held >= share * resource.max_tokens)
-        or (resource.max_messages and messages >= share * resource.max_messages)
+# ---- applying ------------------------------------------------------------------------------------
+
+Planner = Callable[[Conversation | None], Awaitable[Made | None]]
+
+
+async def _carry_out(
+    memory: Opened,
+    planner: Planner,
+    kind: Kind,
+    idempotency_key: str | None = None,
+    *,
+    asks_model: bool = True,
+) -> Flushed | None:
+    """Plan and apply under a lease, so that one process does it; a model is asked before.
+
+    Returns:
+        None if the conversation changed so that the plan does not fit any more.
+
+    Raises:
+        LeaseTaken: somebody else works on this conversation.
+    """
+    made = None
+    if memory.summarizer is not None and asks_model:
+        conversation = await memory.store.load(memory.address)
+        made = await with_model(memory, await planner(conversation))
+        if made is None:
+            return Flushed(head=conversation.head if conversation else None)
+    locking = memory.resource.locking
+    async with held(
+        memory.store,
+        memory.address,
+        holder="append" if kind == "room" else "flush",
+        ttl=locking.append_ttl if kind == "room" else locking.flush_ttl,
+        wait=NO_WAIT,
+        memory_id=memory.resource.id,
+        telemetry=memory.telemetry,
+    ) as lease:
+        if lease is None:
+            return Flushed(head=None)
+        if made is not None:
+            return await _fold(memory, made.plan, kind, lease, idempotency_key)
+        return await _plan_and_fold(memory, planner, kind, lease, idempotency_key)
+
+
+async def _plan_and_fold(
+    memory: Opened,
+    planner: Planner,
+    kind: Kind,
+    lease: Lease | None,
+    idempotency_key: str | None = None,
+) -> Flushed | None:
+    conversation = await memory.store.load(memory.address)
+    made = await planner(conversation)
+    if made is None:
+        return Flushed(head=conversation.head if conversation else None)
+    return await _fold(memory, made.plan, kind, lease, idempotency_key)
+
+
+async def _fold(
+    memory: Opened,
+    plan: FlushPlan,
+    kind: Kind,
+    lease: Lease | None,
+    idempotency_key: str | None = None,
+) -> Flushed | None:
+    try:
+        result = await memory.store.fold(
+            memory.address,
+            plan.remove,
+            plan.insert,
+            archive_as="flush",
+            key=idempotency_key,
+            lease=lease,
+        )
+    except (VersionConflict, LeaseLost):
+        return None
+    except KeyReused:  # a twin with the same key was first, and its summary is another
+        known = await memory.recall(idempotency_key)
+        if known is None:
+            raise
+        return Flushed(head=known.head, replayed=known)
+    gone, freed = len(plan.remove), plan.freed_tokens
+    tell_flushed(memory, kind, strategy=plan.strategy, messages=gone, tokens=freed)
+    return Flushed(head=result.head, plan=plan)
+
+
+def tell_flushed(memory: Opened, kind: Kind, *, strategy: str, messages: int, tokens: int) -> None:
+    """Tell whoever watches of messages that have left, and of the tokens that freed."""
+    memory.telemetry.emit(
+        "memory.flush",
+        memory_id=memory.resource.id,
+        kind=kind,
+        strategy=strategy,
+        status="success",
+        messages=messages,
+        tokens=tokens,
     )
 
 
-def plan_flush(resource: Resource, records: Sequence[Record], room: Room = NO_ROOM) -> FlushPlan:
-    """Plan to bring ``records`` (in order) plus ``room`` to the low-water mark of every limit.
-
-    Takes the oldest closed units first and at least one, if any is free to go. A flush that is asked
-    for keeps the newest unit and ``min_messages``; making room for a new message does not need to.
-    """
-    plan = _Plan(resource, records, room)
-    free = [unit for unit in units([r.message for r in records]) if not unit.open]
-    if not room.messages:
-        newest = len(records) - 1
-        free = [unit for unit in free if newest not in unit.positions]
-    for unit in free:
-        if plan.removed and plan.is_low():
-            break
-        plan.take(unit)
-    return plan.done()
+async def _pause(attempt: int = 0) -> None:
+    longest = min(0.01 * 2**attempt, 0.2)
+    await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - so that rivals do not meet again
 
 
-class _Plan:
-    """A plan while units are being taken."""
+# ---- telling -------------------------------------------------------------------------------------
 
-    def __init__(self, resource: Resource, records: Sequence[Record], room: Room) -> None:
-        self._records = records
-        self._room = room
-        self._low = resource.flushing.target_utilization
-        self._max_tokens, self._max_messages = resource.max_tokens, resource.max_messages
-        self._least = 0 if room.messages else resource.flushing.min_messages
-        self.removed: list[int] = []
-        self._messages = len(records)
-        self._tokens = sum(record.tokens for record in records)
-        self._before = self._tokens
 
-    def is_low(self) -> bool:
-        """What stays is at its low-water mark, and fits together with what comes."""
-        return self._fits(
-            self._max_tokens,
-            held_tokens(self._messages, self._tokens),
-            held_tokens(self._room.messages, self._room.tokens),
-        ) and self._fits(self._max_messages, self._messages, self._room.messages)
-
-    def _fits(self, limit: int | None, stays: int, comes: int) -> bool:
-        return not limit or (stays <= self._low * limit and stays + comes <= limit)
-
-    def take(self, unit: Unit) -> None:
-        if self._messages - len(unit.positions) < self._least:
-            return
-        self.removed.extend(unit.positions)
-        self._messages -= len(unit.positions)
-        self._tokens -= sum(self._records[position].tokens for position in unit.positions)
-
-    def done(self) -> FlushPlan:
-        return FlushPlan(
-            remove=tuple(sorted(self._records[position].seq for position in self.removed)),
-            messages=self._messages,
-            tokens=self._tokens,
-            freed_tokens=self._before - self._tokens,
-        )
+def _report(memory: Opened, config: FlushConfig, done: Flushed) -> Json:
+    """Return the output of a flush; a dry run tells what would be, in the same fields."""
+    head, plan, known = done.head, done.plan, done.replayed
+    dry: Json = {"would_flush": plan is not None} if config.dry_run else {}
+    if known is not None:  # tokens are not in its record
+        gone, freed, summary = known.removed, None, known.first_seq is not None
+        strategy = "hybrid_summary" if summary else memory.rules(config.strategy).strategy
+    elif plan is not None:
+        gone, freed, summary = len(plan.remove), plan.freed_tokens, bool(plan.insert)
+        strategy = plan.strategy
+    else:
+        gone, freed, summary = 0, 0, False
+        strategy = memory.rules(config.strategy).strategy
+    left = Size(head.message_count, head.token_count) if head else NOTHING
+    if config.dry_run and plan is not None:
+        left = Size(plan.messages, plan.tokens)
+    return memory.output(
+        "flush",
+        head,
+        dry_run=config.dry_run,
+        **dry,
+        messages_flushed=gone,
+        remaining_messages=left.messages,
+        remaining_tokens=left.tokens,
+        tokens_freed=freed,
+        summary_created=summary,
+        archived=gone,
+        actual_strategy=strategy,
+    )

@@ -45,7 +45,8 @@ async def store_health(
 
 def unhealthy(error: StoreError) -> Json:
     """Return the fields that report a store which cannot be used."""
-    return {"healthy": False, "store_status": "disconnected", "error": error.as_json()}
+    status = "degraded" if "breaker" in error.details else "disconnected"
+    return {"healthy": False, "store_status": status, "error": error.as_json()}
 
 
 async def _memory_stats(store: Store, namespace: str) -> Json:

@@ -2,6 +2,9 @@
 
 A *logical* key is what outputs show (``conv:u1:s1``). The address adds the namespace (tenant, project,
 resource) and replaces what the privacy policy hides by a hash, because an id is stored as well.
+
+A ``*`` that its author wrote makes a key a *pattern*, which names all keys it matches. In values it is
+escaped before they get into a key, so no value ever selects anything (issue 4, part 6).
 """
 
 import hashlib
@@ -10,49 +13,116 @@ from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import quote
 
+import msgspec
+
 from recollect.errors import InvalidConversationId
 from recollect.memory.privacy import Redactor
 from recollect.stores.records import ConversationId
 from recollect.templates import escape_whole_key, render_key
 
 MAX_KEY_CHARACTERS = 512
+DEFAULT_TENANT = "default"
 BACKUP_PREFIX = "backup:"
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROLS = {"\n": "a line break", "\r": "a line break", "\t": "a tab", "\0": "a NUL"}
 RESERVED_PREFIXES = ("__", BACKUP_PREFIX, "archive:")
 
 
-def namespace_of(project_id: str, resource_id: str, tenant: str = "default") -> str:
+def namespace_of(project_id: str, resource_id: str, tenant: str = DEFAULT_TENANT) -> str:
     """Return the namespace of a resource; no two (tenant, project, resource) share one."""
     return "/".join(quote(part, safe="") for part in (tenant, project_id, resource_id))
 
 
 def rendered_key(template: str, scope: Mapping[str, object], now: datetime) -> str:
-    """Render a key template; values in it are escaped, so ``a:b`` never looks like two parts.
+    """Render a template of one key; values in it are escaped: ``a:b`` never looks like two parts.
 
     Raises:
         TemplateError: it cannot be rendered. InvalidConversationId: see ``checked_key``.
     """
-    key = render_key(template, scope, now=now)
-    if "*" in key:
-        raise InvalidConversationId(
-            "the key template holds a '*': keys that match several conversations come in a later "
-            "version"
-        )
-    return checked_key(key)
+    return checked_key(render_key(template, scope, now=now))
+
+
+def rendered_pattern(template: str, scope: Mapping[str, object], now: datetime) -> str:
+    """Render a template that may hold a ``*``; one in a value is escaped and selects nothing.
+
+    Raises:
+        TemplateError, InvalidConversationId: as ``rendered_key``, but for the ``*``.
+    """
+    return _checked(render_key(template, scope, now=now))
 
 
 def explicit_key(text: str) -> str:
-    """Return a key as somebody typed it, or as an output showed it; ``*{}`` select nothing."""
+    """Return a key as a program gives it, or as an output showed it; ``*{}`` select nothing."""
     return checked_key(escape_whole_key(text))
+
+
+def typed_pattern(text: str) -> str:
+    """Return a key as a person wrote it: its ``*`` are meant."""
+    return _checked("*".join(map(escape_whole_key, text.split("*"))))
+
+
+def is_pattern(key: str) -> bool:
+    """Tell whether a key names several."""
+    return "*" in key
+
+
+class Pattern(msgspec.Struct, frozen=True):
+    """Which keys are meant: ``*`` stands for any characters, ``:`` and none included."""
+
+    text: str
+
+    @property
+    def prefix(self) -> str:
+        """What every key that matches begins with."""
+        return self.text.partition("*")[0]
+
+    def matches(self, key: str) -> bool:
+        """Compare in linear time, whatever the pattern is."""
+        first, *middle = self.text.split("*")
+        if not middle:
+            return key == first
+        last = middle.pop()
+        if len(key) < len(first) + len(last) or not key.startswith(first) or not key.endswith(last):
+            return False
+        at, end = len(first), len(key) - len(last)
+        for part in middle:
+            found = key.find(part, at, end)
+            if found < 0:
+                return False
+            at = found + len(part)
+        return True
+
+
+def pattern_of(key: str, redactor: Redactor) -> Pattern:
+    """Return the pattern that a key with ``*`` is.
+
+    Raises:
+        InvalidConversationId: the privacy policy hides a part of it. What is stored in its place is
+            the same for many keys: it would match those of others.
+    """
+    if redactor.redact_text(key)[1]:
+        raise InvalidConversationId(
+            "the key has a '*', and a part that the privacy policy hides: several keys cannot be "
+            "chosen by what is not stored. Name one key, or choose by another part"
+        )
+    return Pattern(key)
 
 
 def checked_key(key: str) -> str:
     """Refuse keys that no conversation can have.
 
     Raises:
-        InvalidConversationId: empty, longer than 512 characters, or with characters no store takes.
+        InvalidConversationId: empty, longer than 512 characters, with characters no store takes, or
+            with a ``*``.
     """
+    if is_pattern(_checked(key)):
+        raise InvalidConversationId(
+            "the key has a '*', which names several conversations: here it must be one"
+        )
+    return key
+
+
+def _checked(key: str) -> str:
     if not key.strip():
         raise InvalidConversationId(
             "the key is empty: it names the conversation, such as user:42. If a template makes it, "

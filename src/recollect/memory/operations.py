@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, ValidationError
 
 from recollect.errors import InvalidInput, InvalidOperation, closest
-from recollect.memory.resource import LATER, Section, StrategyName
+from recollect.memory.sections import Section, StrategyName
 
 Operation = Literal["read", "write", "append", "delete", "flush", "health", "clear", "stats"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
@@ -27,9 +27,10 @@ class ReadConfig(Section):
         last: the newest ones instead, in place of limit and offset.
         source: ``live``, or ``archive`` for what a flush, write or clear moved away.
         batch: in the archive, only what was moved under this label.
+        pattern: with a key that has a ``*``: of its keys only those that match this too.
     """
 
-    refused = {"pattern": LATER, "include_metadata": "is not needed: metadata are always there"}
+    refused = {"include_metadata": "is not needed: metadata are always there"}
 
     limit: Annotated[
         Annotated[int, Field(ge=1, le=READ_CAP)] | None, BeforeValidator(_none_for_zero)
@@ -38,6 +39,7 @@ class ReadConfig(Section):
     last: int | None = Field(None, ge=1, le=READ_CAP)
     source: Literal["live", "archive"] = "live"
     batch: str | None = None
+    pattern: str | None = Field(None, min_length=1)
 
 
 class FlushConfig(Section):
@@ -48,23 +50,24 @@ class FlushConfig(Section):
         force: flush even below the threshold.
         threshold: instead of the resource's, 0-1.
         strategy: instead of the resource's.
+        max_keys: instead of the task's (1-10,000); absent or 0: the task's.
     """
-
-    refused = {"max_keys": LATER}
 
     dry_run: bool = False
     force: bool = False
     threshold: float | None = Field(None, gt=0, le=1)
     strategy: StrategyName | None = None
+    max_keys: Annotated[
+        Annotated[int, Field(ge=1, le=10_000)] | None, BeforeValidator(_none_for_zero)
+    ] = None
 
 
 class ClearConfig(Section):
-    """``confirm`` must be true; ``backup`` keeps a copy in the archive."""
-
-    refused = {"pattern": LATER}
+    """``confirm`` must be true; ``backup`` keeps a copy in the archive; ``pattern`` as of a read."""
 
     confirm: bool = False
     backup: bool = False
+    pattern: str | None = Field(None, min_length=1)
 
 
 class HealthConfig(Section):

@@ -1,38 +1,43 @@
 """All memories of a project: looked up by reference, opened at a key, asked for an operation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 
 from recollect.errors import (
     InvalidInput,
     MemoryResourceNotFound,
+    RecollectError,
     RegistryNotProvided,
+    StoreError,
     error_json,
 )
 from recollect.memory import keys
+from recollect.memory.flushing.summary import Summarizer
 from recollect.memory.health import store_health
+from recollect.memory.lifecycle import Uses
+from recollect.memory.measures import measures
 from recollect.memory.memory import Json, Memory
-from recollect.memory.operations import (
-    ClearConfig,
-    FlushConfig,
-    HealthConfig,
-    Operation,
-    ReadConfig,
-    StatsConfig,
-    checked_config,
-)
-from recollect.memory.payload import messages_of
+from recollect.memory.operations import HealthConfig, checked_config
+from recollect.memory.performing import Place, Request, perform_each, perform_one
 from recollect.memory.privacy import Redactor
 from recollect.memory.resource import Resource
-from recollect.memory.tokens import counter_for
+from recollect.memory.sections import CircuitBreaker, Section
+from recollect.memory.sweeping import Sweeper
+from recollect.memory.switch import MemorySwitch
+from recollect.memory.tokens import Counting
 from recollect.stores.base import Store
+from recollect.stores.breaker import BreakerStore
 from recollect.stores.records import ConversationId
-from recollect.telemetry import Telemetry
+from recollect.telemetry import Label, Telemetry
+
+__all__ = ["Defined", "Memories", "Registry", "Request"]
+
+USES, SWEEP = ".uses", ".sweep"
+"""Namespaces of our own beside those of the resources, whose ids never begin with a dot."""
 
 
 class Defined(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,24 +46,6 @@ class Defined(msgspec.Struct, frozen=True, kw_only=True):
     resource: Resource
     file: Path
     line: int | None = None
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation to perform.
-
-    Attributes:
-        key: the logical key; None only for ``health`` of the whole store.
-        payload: for write and append, as rendered.
-        config: the operation's settings, as rendered.
-        idempotency_key: the same key and body take effect once.
-    """
-
-    operation: Operation
-    memory_ref: str
-    key: str | None
-    payload: object = None
-    config: Mapping[str, Any] | None = None
-    idempotency_key: str | None = None
 
 
 class Registry:
@@ -105,7 +92,11 @@ class Registry:
 
 
 class Memories:
-    """A registry over its stores: ``durable`` for what is kept, ``scratch`` for ``in_memory``."""
+    """A registry over its stores: ``durable`` for what is kept, ``scratch`` for ``in_memory``.
+
+    No two (tenant, project, resource, key) lead to the same conversation. ``hash_key`` gives the
+    project's secret to policies whose strategy is ``hash``.
+    """
 
     def __init__(
         self,
@@ -114,38 +105,68 @@ class Memories:
         durable: Store,
         scratch: Store,
         project_id: str,
+        tenant: str = keys.DEFAULT_TENANT,
+        switch: MemorySwitch | None = None,
+        hash_key: Callable[[], bytes] | None = None,
         telemetry: Telemetry | None = None,
+        open_summarizer: Callable[[str], Summarizer] | None = None,
     ) -> None:
         self.registry = registry
         self.durable = durable
         self._scratch = scratch
         self._project_id = project_id
+        self._tenant = tenant
+        self._switch = switch or MemorySwitch()
         self._telemetry = telemetry or Telemetry()
+        self._open_summarizer = open_summarizer
+        self._summarizers: dict[str, Summarizer] = {}
+        self._flushing: set[ConversationId] = set()
+        self._hash_key = hash_key
         self._redactors: dict[str, Redactor] = {}
+        self._counters: dict[str, Counting] = {}
+        self._breakers: dict[tuple[bool, CircuitBreaker], BreakerStore] = {}
+        self._uses = Uses(self._namespace(USES), self._telemetry)
+
+    @property
+    def project_id(self) -> str:
+        """The project they belong to."""
+        return self._project_id
+
+    @property
+    def namespaces(self) -> dict[str, str]:
+        """Where the memories keep their conversations: id of the resource -> namespace."""
+        return {resource.id: self._namespace(resource.id) for resource in self.registry.resources}
 
     def open(self, ref: str, key: str, *, used_by: str = "") -> Memory:
         """Return the memory of a reference at a logical key; nothing is read or written yet.
 
         Raises:
             MemoryResourceNotFound, RegistryNotProvided. InvalidConversationId: the key is unusable.
+            MemoryDisabled: it is switched off.
         """
         resource = self.registry.get(ref, used_by=used_by)
-        namespace = keys.namespace_of(self._project_id, resource.id)
-        redactor = self.redactor(resource)
+        self._switch.check(resource)
+        key = keys.checked_key(key)
+        namespace = self._namespace(resource.id)
         backed_up = keys.backed_up_id(key)
+        address = (
+            ConversationId(namespace, backed_up)
+            if backed_up
+            else keys.address_of(namespace, key, self.redactor(resource))
+        )
+        return self._at(resource, key, address)
+
+    def _at(self, resource: Resource, key: str, address: ConversationId) -> Memory:
         return Memory(
             resource=resource,
             store=self._store(resource),
-            key=keys.checked_key(key),
-            address=ConversationId(namespace, backed_up)
-            if backed_up
-            else keys.address_of(namespace, key, redactor),
-            redactor=redactor,
-            counter=partial(
-                counter_for,
-                resource.token_provider.provider,
-                resource.token_provider.model or resource.model,
-            ),
+            key=key,
+            address=address,
+            redactor=self.redactor(resource),
+            counter=self._counter(resource),
+            telemetry=self._telemetry,
+            summarizer=self._summarizer(resource),
+            flushing=self._flushing,
         )
 
     def redactor(self, resource: Resource) -> Redactor:
@@ -155,12 +176,51 @@ class Memories:
             self._redactors[resource.id] = Redactor(
                 policy.redact_patterns,
                 replacement=policy.default_redaction_string,
+                strategy=policy.strategy,
+                hash_key=self._hash_key() if self._hash_key and policy.strategy == "hash" else None,
                 non_persistable=policy.non_persistable_message_types,
             )
         return self._redactors[resource.id]
 
+    def _namespace(self, part: str) -> str:
+        return keys.namespace_of(self._project_id, part, self._tenant)
+
+    def _summarizer(self, resource: Resource) -> Summarizer | None:
+        """Return what writes the summaries of a resource in place of the rules; made once a model."""
+        model = resource.flushing.summary_model
+        if model is None or self._open_summarizer is None:
+            return None
+        if model not in self._summarizers:
+            self._summarizers[model] = self._open_summarizer(model)
+        return self._summarizers[model]
+
+    def _counter(self, resource: Resource) -> Counting:
+        """Return how the tokens of a resource are counted; made once."""
+        if resource.id not in self._counters:
+            counted = resource.token_provider
+            self._counters[resource.id] = Counting(
+                counted.provider, counted.model or resource.model
+            )
+        return self._counters[resource.id]
+
     def _store(self, resource: Resource) -> Store:
-        return self._scratch if resource.persistence.type == "in_memory" else self.durable
+        """Return the store; behind a breaker, which resources of the same settings share."""
+        is_scratch = resource.persistence.type == "in_memory"
+        store = self._scratch if is_scratch else self.durable
+        settings = resource.persistence.circuit_breaker
+        if not settings.enabled:
+            return store
+        if (is_scratch, settings) not in self._breakers:
+            self._breakers[is_scratch, settings] = BreakerStore(
+                store,
+                max_failures=settings.max_failures,
+                reset_timeout=settings.reset_timeout,
+                timeout=settings.timeout,
+                telemetry=self._telemetry,
+            )
+        return self._breakers[is_scratch, settings]
+
+    # ---- operations ------------------------------------------------------------------------------
 
     async def perform(self, request: Request, *, now: datetime, used_by: str = "") -> Json:
         """Perform one operation and return its output; ``now`` dates messages without a timestamp.
@@ -170,13 +230,16 @@ class Memories:
         """
         clock = self.durable.clock
         start = clock.monotonic()
-        resource = self.registry.get(request.memory_ref, used_by=used_by)
-        status = "success"
+        resource = self._resolved(request.memory_ref, used_by)
+        status, told = "success", dict[str, Label]()
         try:
-            return await self._perform(request, resource, now, used_by)
+            output = await self._perform(request, resource, now, used_by)
         except Exception as error:
             status = str(error_json(error)["code"])
             raise
+        else:
+            told = measures(output, resource)
+            return output
         finally:
             self._telemetry.emit(
                 "memory.operation",
@@ -184,43 +247,44 @@ class Memories:
                 memory_id=resource.id,
                 status=status,
                 seconds=clock.monotonic() - start,
+                **told,
             )
+
+    def _resolved(self, ref: str, used_by: str) -> Resource:
+        try:
+            resource = self.registry.get(ref, used_by=used_by)
+        except RecollectError:
+            self._telemetry.emit("memory.resolved", status="failure")
+            raise
+        self._telemetry.emit("memory.resolved", memory_id=resource.id, status="success")
+        return resource
 
     async def _perform(
         self, request: Request, resource: Resource, now: datetime, used_by: str
     ) -> Json:
-        operation, config = request.operation, checked_config(request.operation, request.config)
+        config = checked_config(request.operation, request.config)
+        skipped = self._switch.skipped(request.operation, resource, request.key)
+        if skipped is not None:
+            return skipped
         if request.key is None:
-            if operation != "health":
-                raise InvalidInput(
-                    f"{operation} on memory {resource.id!r} needs a key: give the task a "
-                    "key_template, or the resource a key"
-                )
-            return await self._system_health(resource, cast("HealthConfig", config))
+            return await self._of_all_keys(request, resource, config)
+        if keys.is_pattern(request.key):
+            return await perform_each(self._place(resource), request, config, now)
         memory = self.open(request.memory_ref, request.key, used_by=used_by)
-        once = request.idempotency_key
-        match operation:
-            case "write" | "append":
-                keys.refuse_reserved(request.key)
-                messages = messages_of(request.payload, now)
-                add = memory.write if operation == "write" else memory.append
-                return await add(messages, idempotency_key=once)
-            case "read":
-                return await memory.read(_of_backup(cast("ReadConfig", config), request.key))
-            case "delete":
-                return await memory.delete(idempotency_key=once)
-            case "flush":
-                return await memory.flush(cast("FlushConfig", config), idempotency_key=once)
-            case "clear":
-                return await memory.clear(cast("ClearConfig", config), idempotency_key=once)
-            case "health":
-                return await memory.health(cast("HealthConfig", config))
-            case "stats":
-                return await memory.stats(cast("StatsConfig", config))
+        await self._begin_use(request, memory)
+        return await perform_one(memory, request, config, now)
 
-    async def _system_health(self, resource: Resource, config: HealthConfig) -> Json:
-        namespace = keys.namespace_of(self._project_id, resource.id)
-        report, _ = await store_health(self._store(resource), config, namespace, None)
+    async def _of_all_keys(
+        self, request: Request, resource: Resource, config: Section | None
+    ) -> Json:
+        if request.operation != "health":
+            raise InvalidInput(
+                f"{request.operation} on memory {resource.id!r} needs a key: give the task a "
+                "key_template, or the resource a key"
+            )
+        health = cast("HealthConfig", config)
+        namespace = self._namespace(resource.id)
+        report, _ = await store_health(self._store(resource), health, namespace, None)
         return {
             "success": True,
             "operation": "health",
@@ -229,9 +293,39 @@ class Memories:
             **report,
         }
 
+    def _place(self, resource: Resource) -> Place:
+        return Place(
+            resource=resource,
+            store=self._store(resource),
+            namespace=self._namespace(resource.id),
+            redactor=self.redactor(resource),
+            at=lambda head: self._at(resource, head.conversation.id, head.conversation),
+        )
 
-def _of_backup(config: ReadConfig, key: str) -> ReadConfig:
-    """A ``backup_key`` reads the batch that its clear put into the archive."""
-    if keys.backed_up_id(key) is None:
-        return config
-    return config.model_copy(update={"source": "archive", "batch": key})
+    # ---- runs and upkeep -------------------------------------------------------------------------
+
+    async def _begin_use(self, request: Request, memory: Memory) -> None:
+        """Record what a run uses, if that is to go with it."""
+        cleanup = memory.resource.cleanup
+        if request.run_id is None or cleanup.scope != "execution" or request.operation == "health":
+            return
+        writes = request.operation in {"write", "append"}
+        await self._uses.begin(memory.store, request.run_id, memory.address, cleanup, writes=writes)
+
+    async def end_run(self, run_id: str, status: str) -> None:
+        """Remove what belongs to a run alone, now that it has ended; may be repeated.
+
+        What cannot be removed now is left to a sweep.
+        """
+        if all(r.cleanup.scope != "execution" for r in self.registry.resources):
+            return
+        for store in (self._scratch, self.durable):
+            try:
+                await self._uses.end(store, run_id, status)
+            except StoreError as error:
+                self._telemetry.emit("memory.cleanup", status=error.code)
+
+    @property
+    def sweeper(self) -> Sweeper:
+        """What removes for good what is gone or was left behind."""
+        return Sweeper(self.durable, self._uses, self._namespace(SWEEP))

@@ -1,7 +1,8 @@
 """How many tokens a text has, and how that number was obtained; never over the network.
 
 Exact for the encodings of OpenAI's models in use: tiktoken is the engine, the ranks are package data
-(``ranks/``). Everybody else's tokenizers are secret or large, so their counts are estimates and say so.
+(``ranks/``). Everybody else's tokenizers are secret or large, so their counts are estimates and say so
+(``estimates``).
 """
 
 import base64
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from recollect.errors import ConfigError, MissingExtra
+from recollect.memory import pieces
+from recollect.memory.estimates import ESTIMATORS, estimator_for, named
 from recollect.messages import Message
 
 if TYPE_CHECKING:
@@ -41,13 +44,46 @@ class Counter(msgspec.Struct, frozen=True, kw_only=True):
     """A way to count tokens.
 
     Attributes:
-        method: how the numbers are obtained: ``tiktoken:<encoding>`` is exact, ``estimate:...`` is not.
-        count: the tokens of a text; 0 for the empty text. Safe to call from any thread. The first
-            exact count of a process loads the ranks (0.2-0.4 s).
+        method: how the numbers are obtained: ``tiktoken:<encoding>`` is exact, ``estimate:<name>`` not.
+        count: the tokens of a text; 0 for the empty text. Safe to call from any thread; a long text
+            does not keep other threads from running. The first exact count of a process loads the
+            ranks (0.2-0.4 s, of which 0.15 s no other thread runs).
     """
 
     method: str
     count: Callable[[str], int]
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether counting loads nothing any more."""
+        kind, _, encoding = self.method.partition(":")
+        return kind != "tiktoken" or encoding in _loaded
+
+
+class Counting:
+    """The counter of a vendor's model, made when it is first called for."""
+
+    __slots__ = ("_counter", "_model", "_provider")
+
+    def __init__(self, provider: str | None = None, model: str | None = None) -> None:
+        self._provider = provider
+        self._model = model
+        self._counter: Counter | None = None
+
+    def __call__(self) -> Counter:
+        """Return the counter, always the same.
+
+        Raises:
+            ConfigError, MissingExtra: as for ``counter_for``.
+        """
+        if self._counter is None:
+            self._counter = counter_for(self._provider, self._model)
+        return self._counter
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether counting loads nothing any more, neither ranks nor libraries."""
+        return self._counter is not None and self._counter.is_loaded
 
 
 def counter_for(provider: str | None = None, model: str | None = None) -> Counter:
@@ -55,23 +91,26 @@ def counter_for(provider: str | None = None, model: str | None = None) -> Counte
 
     Exact where tiktoken's own tables name an encoding we ship; unknown models of OpenAI count as
     ``o200k_base``; without a model ``cl100k_base`` counts, which seldom counts fewer than the newer one.
-    ``model`` may also be the name of an encoding. All other vendors, and OpenAI's models before 2022,
-    are estimated.
+    ``model`` may also be the name of an encoding, or of an estimate (``estimate:english``, see
+    ``estimates``). All other vendors, and OpenAI's models before 2022, are estimated.
 
     Args:
         provider: ``openai``, ``azure`` and ``tiktoken`` mean OpenAI's encodings; None decides by model.
         model: any spelling of case.
 
     Raises:
-        MissingExtra: tiktoken is needed and not installed.
+        ConfigError: there is no such estimate. MissingExtra: tiktoken is needed and not installed.
     """
     vendor = (provider or "").strip().lower()
     name = (model or "").strip().lower()
+    estimate = named(name)
+    if estimate is not None:
+        return _estimate(estimate)
     if vendor not in _OPENAI_VENDORS or (not vendor and name and not _OPENAI_MODEL.match(name)):
-        return _ESTIMATE
+        return _estimate(estimator_for(vendor, name))
     encoding = _encoding_of(name)
     if encoding not in _SPECS:
-        return _ESTIMATE
+        return _estimate(estimator_for(vendor, name))
     return Counter(method=f"tiktoken:{encoding}", count=partial(_count, encoding))
 
 
@@ -90,15 +129,9 @@ def message_tokens(counter: Counter, message: Message) -> int:
     return tokens + MEDIA_TOKENS * len(message.attachments or ())
 
 
-# ---- estimates -----------------------------------------------------------------------------------
+def _estimate(name: str) -> Counter:
+    return Counter(method=f"estimate:{name}", count=ESTIMATORS[name])
 
-
-def _estimated(text: str) -> int:
-    """A token for each 4 bytes begun: about right for English, too few for CJK and code."""
-    return (len(text.encode(errors="surrogatepass")) + 3) // 4
-
-
-_ESTIMATE: Final = Counter(method="estimate:utf8_bytes/4", count=_estimated)
 
 # ---- which encoding ------------------------------------------------------------------------------
 
@@ -155,33 +188,24 @@ _SPECS: Final = {
 _loaded: dict[str, "Encoding"] = {}
 _loading = threading.Lock()
 
-# tiktoken's regex engine keeps a state for each blank of a run and panics at a million of them.
-_LONG_RUN_CHARACTERS: Final = 100_000
-_BLANK: Final = r"[\t\x0b\x0c \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-_LONG_RUN: Final = re.compile(rf"(?<!{_BLANK}){_BLANK}{{{_LONG_RUN_CHARACTERS},}}+(?![\r\n])")
+_LIST_CHARACTERS: Final = 4_000  # of longer texts the tokens are counted without a list of them
+_NO_SPECIALS: Final[set[str]] = set()
 
 
 def _count(name: str, text: str) -> int:
     encoding = _loaded.get(name) or _load(name)
-    if len(text) < _LONG_RUN_CHARACTERS:
+    if len(text) < _LIST_CHARACTERS:
         return len(encoding.encode_ordinary(text))  # special tokens in it are the user's plain text
-    return _count_long(encoding, text)
+    if len(text) < pieces.RUN or not (long := pieces.runs(name, text)):
+        return _count_all(encoding, text)
+    short = pieces.shortened(text, long)
+    return _count_all(encoding, short) + pieces.difference(encoding, text, long)
 
 
-def _count_long(encoding: "Encoding", text: str) -> int:
-    """Count around the long runs of blanks; each is one piece to the encoding, up to the next word.
-
-    Exact: both patterns end a piece where such a run begins and leave its last blank to the word. (At
-    the end of a text cl100k_base takes line breaks and the blanks after them together, but has no
-    token that joins the two.)
-    """
-    tokens = start = 0
-    for run in _LONG_RUN.finditer(text):
-        stop = run.end() if run.end() == len(text) else run.end() - 1
-        tokens += len(encoding.encode_ordinary(text[start : run.start()]))
-        tokens += len(encoding._encode_single_piece(text[run.start() : stop]))
-        start = stop
-    return tokens + len(encoding.encode_ordinary(text[start:]))
+def _count_all(encoding: "Encoding", text: str) -> int:
+    """Count without a list of the tokens, the making of which keeps other threads from running."""
+    tokens = encoding._core_bpe.encode_to_tiktoken_buffer(text, _NO_SPECIALS)
+    return memoryview(tokens).nbytes // 4
 
 
 def _load(name: str) -> "Encoding":

@@ -1,9 +1,5 @@
 """A project ready to be used: its store open, its memories, its runs. The composition root."""
 
-import json
-import os
-import re
-import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -12,24 +8,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from recollect.clock import Clock, SystemClock
-from recollect.errors import ConfigError, RunError, StoreCorrupt, StoreUnavailable, error_json
+from recollect.errors import (
+    ConfigError,
+    RunError,
+    RunNotFound,
+    StoreCorrupt,
+    StoreError,
+    error_json,
+)
 from recollect.memory import keys
+from recollect.memory.erasure import Carries, Extent, Receipt, count_user, erase_user
 from recollect.memory.privacy import Redactor, merged
 from recollect.memory.registry import Memories, Request
+from recollect.memory.sweeping import Sweep
+from recollect.memory.wildcards import MAX_KEYS
+from recollect.project.identity import project_hash_key, project_identity
 from recollect.project.loading import Project
+from recollect.project.tenant import tenant_of
 from recollect.stores.base import Store
 from recollect.stores.factory import make_store
 from recollect.stores.in_memory import InMemoryStore
 from recollect.telemetry import Telemetry
 from recollect.workflows.runs import RunEnd, RunRecord, RunTable, Steps, new_run_id
+from recollect.workflows.traces import RunTraces
 
 if TYPE_CHECKING:  # models, workflows and dbos are heavy: reading a memory needs none of them
     from recollect.agents.models import Model, ModelSettings
+    from recollect.agents.summarizer import ModelSummarizer
     from recollect.workflows.engine import Engine
     from recollect.workflows.runtime import Runtime
     from recollect.workflows.workflow import Workflow
-
-_IDENTITY = re.compile("[A-Za-z0-9_.-]{1,100}")
 
 Json = dict[str, Any]
 Found = Callable[[str], None]
@@ -86,25 +94,59 @@ class App:
         payload: object = None,
         config: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        wildcards: bool = False,
+        max_keys: int = MAX_KEYS,
     ) -> Json:
         """Perform one memory operation at an explicit key, as a task would.
+
+        A ``*`` in the key is a character like others, unless ``wildcards`` says that a person wrote the
+        key and means the conversations that it matches (``max_keys`` at most).
 
         Raises:
             RecollectError: it failed; nothing was changed.
         """
         from recollect.memory.operations import checked_operation  # noqa: PLC0415 - see TYPE_CHECKING
 
+        as_key = keys.typed_pattern if wildcards else keys.explicit_key
         request = Request(
             operation=checked_operation(operation),
             memory_ref=ref,
-            key=None if key is None else keys.explicit_key(key),
+            key=None if key is None else as_key(key),
             payload=payload,
             config=config,
             idempotency_key=idempotency_key,
+            max_keys=max_keys,
         )
         return await self.memories.perform(
             request, now=self.clock.now(), used_by=f"memory {operation}"
         )
+
+    # ---- a user's data ---------------------------------------------------------------------------
+
+    async def count_user(self, user: str, extent: Extent) -> Json:
+        """Return how much ``erase_user`` would remove, as of now."""
+        found = await count_user(self.memories.durable, user, extent)
+        return {**found, "runs": await self._traces().count(Carries(user))}
+
+    async def erase_user(self, user: str, extent: Extent) -> Receipt:
+        """Remove everything of a user from the store and from the records of runs; verify it.
+
+        Raises:
+            StoreError: the store or a journal failed; do it again.
+        """
+        return await erase_user(self.memories.durable, user, extent, traces=[self._traces()])
+
+    def _traces(self) -> RunTraces:
+        async def forget(is_meant: Callable[[Any], bool]) -> list[str]:
+            from recollect.workflows.engine import Engine  # noqa: PLC0415 - a second
+
+            async with Engine.open(self._journal, self._walk, finish=self._finish) as engine:
+                dropped = await engine.forget(is_meant)
+            for run_id in dropped:
+                await self.memories.end_run(run_id, "cancelled")
+            return dropped
+
+        return RunTraces(self.runs, self._journal, forget)
 
     # ---- runs ------------------------------------------------------------------------------------
 
@@ -138,6 +180,7 @@ class App:
         }
         async with Engine.open(self._journal, self._walk, finish=self._finish) as engine:
             taken_over = await self._take_over(engine, on_found, warn)
+            await self._sweep_now_and_then(warn)
             run_id = new_run_id(self.clock)
             self.runs.begin(
                 run_id, workflow.id, executor=engine.executor, started_at=self.clock.now()
@@ -189,6 +232,7 @@ class App:
                     ended_at=self.clock.now(),
                     error=error_json(lost),
                 )
+                await self.memories.end_run(record.run_id, "failed")
         return taken_over
 
     async def _outcome(self, engine: "Engine", run_id: str, request: Any) -> Json:
@@ -222,6 +266,34 @@ class App:
             ended_at=self.clock.now(),
             **cast("Any", shown),
         )
+        await self.memories.end_run(end.run_id, outcome.get("status", "failed"))
+
+    # ---- upkeep ----------------------------------------------------------------------------------
+
+    async def sweep(self, *, rounds: int = 1) -> Sweep | None:
+        """Remove for good what is gone or was left behind; None if another process is at it.
+
+        Raises:
+            StoreError: the store failed; what was removed is removed.
+        """
+        return await self.memories.sweeper.sweep(how_ended=self._how_ended, rounds=rounds)
+
+    async def _sweep_now_and_then(self, warn: Callable[[str], None]) -> None:
+        """Do one round if nobody did for a while; a failure keeps no run from starting."""
+        try:
+            if await self.memories.sweeper.is_due():
+                await self.sweep()
+        except StoreError as error:
+            warn(f"the store was not swept: {error}")
+
+    def _how_ended(self, run_id: str) -> str | None:
+        if not self.runs.exists():
+            return None
+        try:
+            record = self.runs.get(run_id)
+        except RunNotFound:
+            return None
+        return record.status if record.ended_at else None
 
     @property
     def _journal(self) -> Path:
@@ -240,7 +312,7 @@ class App:
         default = self.project.default_model
         return Runtime(
             memories=self.memories,
-            open_model=partial(self._open_model, mock=mock or self._mock),
+            open_model=partial(open_project_model, self.project, mock=mock or self._mock),
             env=self.project.env,
             clock=self.clock,
             telemetry=self.telemetry,
@@ -253,24 +325,6 @@ class App:
                 "params": default.params,
             },
         )
-
-    def _open_model(self, settings: "ModelSettings", *, mock: bool) -> "Model":
-        """Open a model with what the project says of it; the environment fills the rest."""
-        from recollect.agents.models import open_model  # noqa: PLC0415 - see TYPE_CHECKING
-        from recollect.templates import render_text  # noqa: PLC0415
-
-        for entry in self.project.settings.models:
-            if (entry.provider, entry.model) != (settings.provider, settings.model):
-                continue
-            key = entry.api_key and render_text(entry.api_key, {"env": dict(self.project.env)})
-            settings = replace(
-                settings,
-                api_key=settings.api_key or key,
-                base_url=settings.base_url or entry.api_url,
-                organization=settings.organization or entry.organization,
-                params={**entry.params, **settings.params},
-            )
-        return open_model(settings, env=self.project.env, mock=mock)
 
     def _project_json(self) -> Json:
         settings = self.project.settings
@@ -306,9 +360,41 @@ async def open_app(
             durable=await stack.enter_async_context(durable),
             scratch=await stack.enter_async_context(InMemoryStore(clock=clock)),
             project_id=identity,
+            tenant=tenant_of(project),
+            switch=project.settings.memory,
+            hash_key=partial(project_hash_key, project),
             telemetry=telemetry,
+            # offline, the rules summarise
+            open_summarizer=None if mock_model else partial(_open_summarizer, project),
         )
         yield App(project, memories, clock=clock, telemetry=telemetry, mock=mock_model)
+
+
+def open_project_model(
+    project: Project, settings: "ModelSettings", *, mock: bool = False
+) -> "Model":
+    """Open a model with what the project says of it; the environment fills the rest."""
+    from recollect.agents.models import open_model  # noqa: PLC0415 - see TYPE_CHECKING
+    from recollect.templates import render_text  # noqa: PLC0415
+
+    for entry in project.settings.models:
+        if (entry.provider, entry.model) != (settings.provider, settings.model):
+            continue
+        key = entry.api_key and render_text(entry.api_key, {"env": dict(project.env)})
+        settings = replace(
+            settings,
+            api_key=settings.api_key or key,
+            base_url=settings.base_url or entry.api_url,
+            organization=settings.organization or entry.organization,
+            params={**entry.params, **settings.params},
+        )
+    return open_model(settings, env=project.env, mock=mock)
+
+
+def _open_summarizer(project: Project, name: str) -> "ModelSummarizer":
+    from recollect.agents.summarizer import ModelSummarizer  # noqa: PLC0415 - see TYPE_CHECKING
+
+    return ModelSummarizer(name, partial(open_project_model, project))
 
 
 def make_project_store(project: Project, clock: Clock | None = None) -> Store:
@@ -327,53 +413,3 @@ def make_project_store(project: Project, clock: Clock | None = None) -> Store:
                 f"store: {error}", file=place.file, line=place.line_of(("store",))
             ) from None
         raise ConfigError(f"RECOLLECT_STORE_URL: {error}") from None
-
-
-def project_identity(project: Project) -> str:
-    """Return the project's own id, made once and kept in ``.recollect/project.json``.
-
-    It is never derived from a path or a title, so moving or renaming a project loses no memory.
-
-    Raises:
-        StoreUnavailable: the file cannot be read or written. ConfigError: it is not ours.
-    """
-    path = project.data_folder / "project.json"
-    try:
-        if not path.exists():
-            _write_identity(path)
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        data = None
-    except OSError as error:
-        raise StoreUnavailable(
-            f"{path}: {error.strerror or type(error).__name__}: this user must be able to write to "
-            "the folder, and its disk must have room"
-        ) from None
-    identity = data.get("id") if isinstance(data, dict) else None
-    if not isinstance(identity, str) or not _IDENTITY.fullmatch(identity):
-        raise ConfigError(
-            "the file does not hold the project's id: restore it from a backup, because memories "
-            "are kept under that id; if there are none yet, delete it",
-            file=path,
-        )
-    return identity
-
-
-def _write_identity(path: Path) -> None:
-    """Create the file whole or not at all; of several at once, the first wins."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (path.parent / ".gitignore").write_text("*\n", encoding="utf-8")
-    draft = path.with_name(f".project-{secrets.token_hex(8)}.json")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump({"id": f"prj_{secrets.token_hex(8)}"}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without hard links
-            draft.rename(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -5,7 +5,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from recollect.memory.resource import LATER, Section, Version
+from recollect.memory.sections import LATER, Section, TemplateText, Version
+from recollect.memory.switch import MemorySwitch
 
 FILE_NAMES = ("recollect.yaml", "compozy.yaml", "recollect.yml", "compozy.yml")
 
@@ -82,6 +83,9 @@ class ProjectFile(Section):
     Attributes:
         name: shown; the folder's name without one.
         store: URL of the store; ``RECOLLECT_STORE_URL`` wins over it.
+        tenant: whose memories these are; may be a template over ``.env``. Tenants share a store and
+            never see each other's memories. ``default`` without one.
+        memory: switches all memories off.
         env: what templates see as ``.env``, beside the process's own and ``.env``.
     """
 
@@ -90,7 +94,7 @@ class ProjectFile(Section):
     ) | dict.fromkeys(
         (
             "config", "runtime", "mode", "server", "database", "temporal", "redis", "mcp_proxy",
-            "memory", "limits", "llm", "rate_limit", "cli", "worker", "embedders", "vector_dbs",
+            "limits", "llm", "rate_limit", "cli", "worker", "embedders", "vector_dbs",
             "knowledge_bases", "knowledge",
         ),
         "is a setting of the original that Recollect does not have (the store is set with store: URL)",
@@ -103,6 +107,8 @@ class ProjectFile(Section):
     description: str = ""
     author: dict[str, Any] | str | None = None
     store: str | None = Field(None, min_length=1)
+    tenant: TemplateText | None = None
+    memory: MemorySwitch = MemorySwitch()
     autoload: Autoload = Autoload()
     workflows: list[WorkflowSource] = []
     models: list[ModelEntry] = []

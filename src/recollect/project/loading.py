@@ -222,6 +222,8 @@ class _Loader:
 
     def _memory(self, document: Document, path: tuple[str | int, ...]) -> None:
         resource = validate(Resource, document, at=path)
+        if resource.flushing.summary_model:
+            _check_summary_model(resource.flushing.summary_model, document, path)
         line = document.line_of((*path, "id"))
         entry = Defined(resource=resource, file=Path(document.file), line=line)
         other = self._memories.setdefault(resource.id.casefold(), entry)
@@ -287,3 +289,15 @@ def _excluded(root: Path, patterns: Iterable[str]) -> Iterable[Path]:
         yield from _glob(root, pattern)
         if "/" not in pattern:
             yield from root.glob(f"**/{pattern}")
+
+
+def _check_summary_model(name: str, document: Document, path: tuple[str | int, ...]) -> None:
+    from recollect.agents.summarizer import summary_settings  # noqa: PLC0415 - few name a model
+
+    try:
+        summary_settings(name)
+    except ConfigError as error:
+        line = document.line_of((*path, "flushing", "summary_model"))
+        raise ConfigError(
+            f"flushing.summary_model: {error}", file=document.file, line=line
+        ) from None

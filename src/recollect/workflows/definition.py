@@ -12,7 +12,7 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 from recollect.agents.reference import Agent
 from recollect.durations import parse_duration
 from recollect.errors import closest
-from recollect.memory.resource import LATER, Duration, Id, Section, Version
+from recollect.memory.sections import LATER, Duration, Id, Section, Version
 
 TASK_TYPES_LATER = ("router", "parallel", "collection", "composite", "aggregate", "signal", "wait")
 MAX_TASK_EXECUTIONS = 10_000

@@ -63,6 +63,7 @@ class Walker:
 
     async def walk(self) -> Json:
         """Execute tasks until the run ends; returns {status, output, tasks, error}."""
+        self._runtime.telemetry.emit("run.started")
         task: TaskType | None = self._workflow.first
         arrival = Arrival(with_={})
         last: Any = None

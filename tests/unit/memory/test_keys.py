@@ -1,6 +1,7 @@
 """From keys to addresses."""
 
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
@@ -8,13 +9,19 @@ from hypothesis import strategies as st
 
 from recollect.errors import InvalidConversationId, TemplateMissingKey
 from recollect.memory.keys import (
+    MAX_KEY_CHARACTERS,
+    Pattern,
     address_of,
     backed_up_id,
     backup_label,
+    checked_key,
     explicit_key,
     namespace_of,
+    pattern_of,
     refuse_reserved,
     rendered_key,
+    rendered_pattern,
+    typed_pattern,
 )
 from recollect.memory.privacy import Redactor
 
@@ -53,9 +60,55 @@ def test_a_star_in_a_value_selects_nothing() -> None:
     assert explicit_key("user:*") == "user:%2A"
 
 
-def test_a_star_in_the_template_is_refused_for_now() -> None:
-    with pytest.raises(InvalidConversationId, match="later version"):
+def test_a_star_in_the_template_is_refused_where_one_key_is_needed() -> None:
+    with pytest.raises(InvalidConversationId, match="must be one"):
         rendered_key("user:*", {}, NOW)
+    with pytest.raises(InvalidConversationId, match="must be one"):
+        checked_key("user:*")
+
+
+@given(names)
+def test_only_the_stars_of_the_author_select(value: str) -> None:
+    """Row 39: *, : and {} in a value select nothing else."""
+    key = rendered_pattern("user:{{.x}}:*", {"x": value}, NOW)
+    own = rendered_key("user:{{.x}}:a", {"x": value}, NOW)
+    assert key.count("*") == 1
+    assert Pattern(key).matches(own)
+
+
+@given(names, names)
+def test_a_pattern_with_a_value_matches_keys_of_that_value_alone(one: str, other: str) -> None:
+    pattern = Pattern(rendered_pattern("user:{{.x}}:*", {"x": one}, NOW))
+    key = rendered_key("user:{{.x}}:a", {"x": other}, NOW)
+    assert pattern.matches(key) == (one == other)
+
+
+def test_a_template_that_is_one_expression_selects_nothing() -> None:
+    assert rendered_pattern("{{ .key }}", {"key": "user:*"}, NOW) == "user:%2A"
+
+
+def test_a_star_inside_an_expression_selects_nothing() -> None:
+    assert rendered_pattern('a:{{ printf "*" }}', {}, NOW) == "a:%2A"
+
+
+def test_a_typed_star_is_meant() -> None:
+    assert typed_pattern("user:*:{x}") == "user:*:%7Bx%7D"
+
+
+@given(st.text("ab*", max_size=8), st.text("ab", max_size=8))
+def test_patterns_match_as_shell_globs_do(pattern: str, key: str) -> None:
+    assert Pattern(pattern).matches(key) == fnmatchcase(key, pattern)
+
+
+def test_matching_is_linear() -> None:
+    """A backtracking matcher would not end."""
+    assert not Pattern("a*" * 200 + "b").matches("a" * 512)
+
+
+def test_several_keys_cannot_be_chosen_by_what_the_policy_hides() -> None:
+    """The stored form of ada's keys begins like that of everybody's."""
+    with pytest.raises(InvalidConversationId, match="hides"):
+        pattern_of("user:ada@example.com:*", Redactor((EMAIL,)))
 
 
 def test_a_key_that_an_output_showed_leads_to_the_same_place() -> None:
@@ -101,3 +154,71 @@ def test_a_backup_label_names_the_conversation_it_was_made_from() -> None:
     assert backed_up_id(backup_label("conv:u1:s1", 7)) == "conv:u1:s1"
     assert backed_up_id("conv:u1:s1") is None
     assert backup_label("k", 1) != backup_label("k", 2)
+
+
+# ---- row 39: tenants, and row 62: sanitising -----------------------------------------------------
+
+ids = st.text("ab_.-", min_size=1, max_size=6)
+odd = st.text(st.sampled_from("ab:*{}%/@+. _~é\u4e2d"), min_size=1, max_size=10).filter(str.strip)
+places = st.tuples(ids, ids, ids, odd)
+
+
+@given(places, places)
+def test_no_two_tenants_projects_resources_and_keys_share_an_address(
+    one: tuple[str, str, str, str], other: tuple[str, str, str, str]
+) -> None:
+    """Row 39: keys are rendered from values, as a task does it."""
+
+    def address(place: tuple[str, str, str, str]) -> object:
+        tenant, project, resource, value = place
+        key = rendered_key("k:{{.x}}", {"x": value}, NOW)
+        return address_of(namespace_of(project, resource, tenant), key, NOTHING)
+
+    assert (address(one) == address(other)) == (one == other)
+
+
+def test_a_crafted_key_does_not_reach_another_resource() -> None:
+    """Row 39: (project a, key b:memory:c) is not (project a:memory:b, key c)."""
+    one = address_of(namespace_of("a", "m"), explicit_key("b/m:c"), NOTHING)
+    other = address_of(namespace_of("a/b", "m"), explicit_key("c"), NOTHING)
+    assert one.namespace != other.namespace
+    assert namespace_of("a", "b/c") != namespace_of("a/b", "c")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("user:a+b@x.com", "user:a_b_x.com"),
+        ("a@b", "a_b"),
+        ("a b", "a_b"),
+        ("é", "e\u0301"),
+        ("a", "A"),
+        ("k" * 511 + "a", "k" * 511 + "b"),
+    ],
+)
+def test_keys_that_look_alike_stay_apart(one: str, other: str) -> None:
+    """Row 62: nothing is replaced by _, folded or cut."""
+    assert address_of("n", explicit_key(one), NOTHING) != address_of(
+        "n", explicit_key(other), NOTHING
+    )
+
+
+def test_a_key_of_ten_thousand_characters_is_refused_not_cut() -> None:
+    """Row 62: at most 512."""
+    assert MAX_KEY_CHARACTERS == 512
+    with pytest.raises(InvalidConversationId, match="10,000 characters"):
+        explicit_key("k" * 10_000)
+    with pytest.raises(InvalidConversationId, match="at most 512"):
+        rendered_key("k:{{.x}}", {"x": "*" * 200}, NOW)
+
+
+@given(st.text(max_size=40))
+def test_any_value_makes_a_key_that_a_store_takes_or_is_refused(value: str) -> None:
+    """Row 62: whatever comes from users."""
+    try:
+        key = rendered_key("k:{{.x}}", {"x": value}, NOW)
+    except InvalidConversationId:
+        return
+    assert len(key) <= MAX_KEY_CHARACTERS
+    assert not set("*{}") & set(key)
+    assert key.count(":") == 1

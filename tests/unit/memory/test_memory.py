@@ -202,7 +202,7 @@ async def test_tokens_are_counted_exactly_for_openai(open_memory: OpenMemory) ->
 
 async def test_flush_is_gated_by_the_threshold_and_archives(open_memory: OpenMemory) -> None:
     """Row 7."""
-    memory = open_memory(type="message_count_based", max_messages=10)
+    memory = open_memory(type="message_count_based", max_messages=10, disable_flush=True)
     await memory.append([user(str(i)) for i in range(7)])
     assert (await memory.flush())["messages_flushed"] == 0
     await memory.append([user("7")])
@@ -215,7 +215,7 @@ async def test_flush_is_gated_by_the_threshold_and_archives(open_memory: OpenMem
 
 async def test_a_dry_run_equals_the_flush_and_changes_nothing(open_memory: OpenMemory) -> None:
     """Row 8."""
-    memory = open_memory(type="message_count_based", max_messages=10)
+    memory = open_memory(type="message_count_based", max_messages=10, disable_flush=True)
     await memory.append([user(str(i)) for i in range(9)])
     before = await memory.read()
     dry = await memory.flush(FlushConfig(dry_run=True))
@@ -243,7 +243,7 @@ async def test_one_call_may_set_its_own_threshold(open_memory: OpenMemory) -> No
 async def test_a_second_flush_at_the_same_time_is_told_so(
     open_memory: OpenMemory, store: Store
 ) -> None:
-    memory = open_memory(type="message_count_based", max_messages=10)
+    memory = open_memory(type="message_count_based", max_messages=10, disable_flush=True)
     await memory.append([user(str(i)) for i in range(9)])
     assert await store.lease(memory.address, holder="other", ttl=timedelta(seconds=30))
     with pytest.raises(FlushPending):
@@ -327,7 +327,7 @@ async def test_health_reports_and_a_closed_store_is_not_raised(
     open_memory: OpenMemory, store: Store
 ) -> None:
     """Row 10."""
-    memory = open_memory(type="message_count_based", max_messages=10)
+    memory = open_memory(type="message_count_based", max_messages=10, disable_flush=True)
     await memory.append([user(str(i)) for i in range(9)])
     output = await memory.health(HealthConfig(include_stats=True))
     assert output["healthy"] is True
@@ -454,7 +454,7 @@ async def test_an_address_in_a_key_is_kept_nowhere(open_memory: OpenMemory) -> N
 
 
 async def test_every_mutation_takes_effect_once_per_key(open_memory: OpenMemory) -> None:
-    memory = open_memory(type="message_count_based", max_messages=10)
+    memory = open_memory(type="message_count_based", max_messages=10, disable_flush=True)
     first = await memory.append([user("a")], idempotency_key="k1")
     assert await memory.append([user("a")], idempotency_key="k1") == first
     with pytest.raises(KeyReused):

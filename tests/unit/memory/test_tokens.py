@@ -13,9 +13,12 @@ import pytest
 import tiktoken
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 import recollect
-from recollect.errors import MissingExtra
+from recollect.errors import ConfigError, MissingExtra
+from recollect.memory.estimates import ESTIMATORS
+from recollect.memory.sections import TokenProvider
 from recollect.memory.tokens import (
     MEDIA_TOKENS,
     MESSAGE_OVERHEAD_TOKENS,
@@ -116,6 +119,33 @@ def test_a_mebibyte_of_one_character_is_counted(unit: str) -> None:
         assert 0 < counter.count(text) <= len(text.encode())
 
 
+WORDS = [
+    "hello",
+    " world",
+    "字漢",
+    "語を書く",
+    "😀",
+    "👩‍👩‍👧",
+    "é",
+    "\u0301",
+    "\n",
+    "  ",
+    "12345",
+    "<|endoftext|>",
+]
+
+
+@given(st.lists(st.sampled_from(WORDS) | st.text(max_size=5), min_size=1, max_size=12))
+def test_long_texts_with_emoji_and_chinese_are_counted_as_tiktoken_does(
+    reference: dict[str, tiktoken.Encoding], parts: list[str]
+) -> None:
+    """Row 19 of memory.md §13, beyond the length from which no list of tokens is made."""
+    text = "".join(parts)
+    text *= 4_001 // len(text) + 1 if text else 1
+    for counter, name in ((CL100K, "cl100k_base"), (O200K, "o200k_base")):
+        assert counter.count(text) == len(reference[name].encode_ordinary(text))
+
+
 # Around 100,000 blanks the counter leaves tiktoken's pattern, which breaks at a million of them.
 @pytest.mark.parametrize("before", ["", "word", "!\n", " \n", "x\x1c"])
 @pytest.mark.parametrize("after", ["", "word", "!", "\nword", "\x1cx"])
@@ -180,29 +210,58 @@ def test_openai_models_are_counted_with_their_encoding(
 
 
 @pytest.mark.parametrize(
-    ("provider", "model"),
+    ("provider", "model", "estimate"),
     [
-        ("anthropic", "claude-3-haiku"),
-        ("google", "gemini-1.5-pro"),
-        ("cohere", "command-r"),
-        ("deepseek", "v2"),
-        ("mistral", None),
-        ("somebody", "gpt-4"),
-        (None, "claude-3-haiku"),
-        ("openai", "text-davinci-003"),
+        ("google", "gemini-1.5-pro", "english"),
+        ("googleai", None, "english"),
+        ("cohere", "command-r", "english"),
+        ("openai", "text-davinci-003", "english"),
+        (None, "gemini-2.5-flash", "english"),
+        (None, "llama-3.1-70b", "english"),
+        ("anthropic", "claude-3-haiku", "conservative"),
+        (None, "claude-3-haiku", "conservative"),
+        ("deepseek", "v2", "conservative"),
+        ("mistral", None, "conservative"),
+        ("somebody", "gpt-4", "conservative"),
+        ("openai", "estimate:chinese", "chinese"),
+        ("anthropic", " Estimate:English ", "english"),
+        (None, "estimate: unicode", "unicode"),
     ],
 )
 def test_other_vendors_are_estimated_and_the_method_says_so(
-    provider: str | None, model: str | None
+    provider: str | None, model: str | None, estimate: str
 ) -> None:
     counter = counter_for(provider, model)
-    assert counter.method == "estimate:utf8_bytes/4"
-    assert [counter.count(text) for text in ("", "a", "four", "five5", "字")] == [0, 1, 1, 2, 1]
+    assert counter.method == f"estimate:{estimate}"
+    assert counter.count is ESTIMATORS[estimate]
 
 
-@given(st.text(), st.text())
-def test_estimates_of_the_parts_cover_the_whole(left: str, right: str) -> None:
-    count = counter_for("anthropic").count
+@pytest.mark.parametrize(
+    ("estimate", "tokens"),  # of nothing, 1, 4 and 5 letters, 3 Chinese characters, one emoji
+    [
+        ("english", [0, 1, 1, 2, 3, 1]),
+        ("unicode", [0, 1, 2, 3, 2, 1]),
+        ("chinese", [0, 1, 3, 4, 2, 1]),
+        ("conservative", [0, 1, 2, 2, 3, 2]),
+    ],
+)
+def test_estimates_have_their_rates_and_round_up(estimate: str, tokens: list[int]) -> None:
+    texts = ["", "a", "four", "five5", "字字字", "😀"]
+    assert [ESTIMATORS[estimate](text) for text in texts] == tokens
+
+
+def test_an_unknown_estimate_names_the_closest() -> None:
+    with pytest.raises(ConfigError, match=r"no token estimate 'englich'. Did you mean 'english'"):
+        counter_for("openai", "estimate:englich")
+    with pytest.raises(ValidationError, match=r"Did you mean 'english'"):
+        TokenProvider(model="estimate:englich")
+    assert TokenProvider(model="estimate:english").model == "estimate:english"
+
+
+@pytest.mark.parametrize("estimate", ESTIMATORS)
+@given(left=st.text(), right=st.text())
+def test_estimates_of_the_parts_cover_the_whole(estimate: str, left: str, right: str) -> None:
+    count = ESTIMATORS[estimate]
     assert count(left) + count(right) >= count(left + right) >= max(count(left), count(right))
 
 
@@ -212,6 +271,29 @@ def test_a_new_line_of_words_costs_what_its_parts_cost(left: str, right: str) ->
     for counter in (CL100K, O200K):
         parts = counter.count(left) + counter.count("\n") + counter.count(right)
         assert counter.count(f"{left}\n{right}") == parts
+
+
+# ---- loading --------------------------------------------------------------------------------------
+
+
+def test_a_counting_knows_whether_it_has_to_load(tmp_path: Path) -> None:
+    done = run(
+        "import sys\n"
+        f"sys.path.insert(0, {str(Path(recollect.__file__).parent.parent)!r})\n"
+        "from recollect.memory.tokens import Counting\n"
+        "one, two = Counting('openai', 'gpt-4'), Counting('openai', 'gpt-4')\n"
+        "estimate = Counting('anthropic')\n"
+        "print(one.is_loaded, estimate.is_loaded)\n"
+        "print(one() is one(), one.is_loaded, estimate().count('a'), estimate.is_loaded)\n"
+        "one().count('x')\n"
+        "print(one.is_loaded, two.is_loaded, two().is_loaded, two.is_loaded)\n",
+        tmp_path,
+    )
+    assert done.stdout.splitlines() == [
+        "False False",
+        "True False 1 True",
+        "True False True True",
+    ], done.stderr
 
 
 # ---- messages ------------------------------------------------------------------------------------
@@ -335,4 +417,4 @@ def test_a_missing_tiktoken_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "tiktoken.model", None)
     with pytest.raises(MissingExtra, match=r"recollect\[workflows\]"):
         counter_for("openai", "gpt-4")
-    assert counter_for("anthropic").count("four") == 1
+    assert counter_for("anthropic").count("four") == 2

@@ -3,7 +3,7 @@
 import contextlib
 import string
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recollect.errors import TemplateError
@@ -31,17 +31,14 @@ PIECES = st.lists(
     st.one_of(st.sampled_from(WORDS.split()), st.text(alphabet=string.printable, max_size=4)),
     max_size=14,
 ).map(" ".join)
-UNHURRIED = settings(deadline=None)  # the first call reads tables; the machine may be busy
 
 
-@UNHURRIED
 @given(st.text().filter(lambda text: "{{" not in text))
 def test_text_without_actions_renders_to_itself(text: str) -> None:
     assert render(text, SCOPE) == text
     assert render_text(text, SCOPE) == text
 
 
-@UNHURRIED
 @given(HOSTILE)
 def test_data_come_back_verbatim_and_are_never_evaluated(value: str) -> None:
     scope = {"x": value, "secret": "s3cret", "l": [value]}
@@ -52,14 +49,12 @@ def test_data_come_back_verbatim_and_are_never_evaluated(value: str) -> None:
     assert render_tree({"c": ["{{ .x }}"]}, scope) == {"c": [value]}
 
 
-@UNHURRIED
 @given(st.one_of(st.text(), PIECES, PIECES.map(lambda inside: "{{ " + inside + " }}")))
 def test_any_text_renders_or_fails_as_a_template_error(template: str) -> None:
     with contextlib.suppress(TemplateError):
         render(template, SCOPE)
 
 
-@UNHURRIED
 @given(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
 def test_different_values_never_meet_in_one_key(a: str, b: str, c: str, d: str) -> None:
     first = render_key("a:{{.x}}:{{.y}}", {"x": a, "y": b})
@@ -67,7 +62,6 @@ def test_different_values_never_meet_in_one_key(a: str, b: str, c: str, d: str) 
     assert (first == second) is ((a, b) == (c, d))
 
 
-@UNHURRIED
 @given(st.text(alphabet=":*%{}ab3A", max_size=6), st.text(alphabet=":*%{}ab3A", max_size=6))
 def test_a_colon_in_a_value_cannot_move_the_border(a: str, b: str) -> None:
     key = render_key("a:{{.x}}:{{.y}}", {"x": a, "y": b})

@@ -10,7 +10,7 @@ from typing_extensions import override
 from recollect.agents.models import ModelSettings, check_settings
 from recollect.agents.reference import NOT_YET
 from recollect.errors import ConfigError, InvalidInput
-from recollect.memory.resource import Section
+from recollect.memory.sections import Section
 from recollect.messages import ROLES, Message
 from recollect.templates import is_template, render_text, render_tree
 from recollect.workflows.runtime import Runtime

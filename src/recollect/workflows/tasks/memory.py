@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self, cast
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import override
 
-from recollect.errors import InvalidInput
+from recollect.errors import InvalidInput, TemplateError
 from recollect.memory import keys
 from recollect.memory.operations import CONFIGS, checked_config, checked_operation
 from recollect.memory.registry import Request
-from recollect.memory.resource import LATER
-from recollect.templates import is_template, render, render_text, render_tree
+from recollect.memory.wildcards import BATCH_SIZE, LARGEST_BATCH, MAX_KEYS, MOST_KEYS
+from recollect.templates import is_template, parse, render, render_text, render_tree
 from recollect.workflows.runtime import Runtime
 from recollect.workflows.scope import Answer, Transcript
 from recollect.workflows.tasks.base import Json, Reference, TaskType, field
@@ -29,12 +29,12 @@ class MemoryTask(TaskType):
         key_template: key of the conversation; without it the resource's own.
         payload: for write and append: a message, a list of messages, or a text.
         read_config, flush_config, clear_config, health_config, stats_config: the operation's own.
+        max_keys: how many conversations a key with a ``*`` may name (1-50,000).
+        batch_size: how many of them are looked up at a time (1-10,000).
     """
 
     refused = {
         **TaskType.refused,
-        "max_keys": f"(for keys that match several conversations) {LATER}",
-        "batch_size": f"(for keys that match several conversations) {LATER}",
         "agent": "has no place in a memory task",
         "action": "has no place in a memory task",
         "prompt": "has no place in a memory task",
@@ -50,6 +50,8 @@ class MemoryTask(TaskType):
     clear_config: dict[str, Any] | None = None
     health_config: dict[str, Any] | None = None
     stats_config: dict[str, Any] | None = None
+    max_keys: int = Field(MAX_KEYS, ge=1, le=MOST_KEYS)
+    batch_size: int = Field(BATCH_SIZE, ge=1, le=LARGEST_BATCH)
 
     @field_validator("operation")
     @classmethod
@@ -72,6 +74,20 @@ class MemoryTask(TaskType):
             except InvalidInput as error:
                 raise ValueError(str(error).partition(": ")[2]) from None
         return config
+
+    @model_validator(mode="after")
+    def _writes_to_one_key(self) -> Self:
+        if self.operation in _WRITES and self.key_template is not None:
+            try:
+                several = parse(self.key_template).has_text("*")
+            except TemplateError:
+                return self  # it is told with its line, by the check of all templates
+            if several:
+                raise ValueError(
+                    f"key_template: {self.operation} needs one key, but a '*' names several "
+                    "conversations"
+                )
+        return self
 
     @override
     def references(self) -> tuple[Reference, ...]:
@@ -101,12 +117,12 @@ class MemoryTask(TaskType):
         resource = runtime.memories.registry.get(ref, used_by=f"task {self.id!r}")
         template = self.key_template or resource.key
         with field("key_template" if self.key_template else f"key of memory {resource.id!r}"):
-            key = None if template is None else keys.rendered_key(template, scope, now)
+            key = None if template is None else self._key(template, scope, now)
         with field("payload"):
             payload = _payload(self.payload, scope, now)
         name = f"{self.operation}_config"
         with field(name):
-            config = render_tree(getattr(self, name, None), scope, now=now)
+            config = _config(getattr(self, name, None), scope, now)
         return {
             "operation": self.operation,
             "memory_ref": ref,
@@ -114,7 +130,13 @@ class MemoryTask(TaskType):
             "payload": payload,
             "config": config,
             "now": now.isoformat(),
+            "run_id": scope["workflow"]["exec_id"],
         }
+
+    def _key(self, template: str, scope: Mapping[str, Any], now: datetime) -> str:
+        if self.operation in _WRITES:
+            return keys.rendered_key(template, scope, now)
+        return keys.rendered_pattern(template, scope, now)
 
     @override
     async def execute(self, rendered: Json, runtime: Runtime, once: str) -> Any:
@@ -131,9 +153,26 @@ class MemoryTask(TaskType):
             payload=rendered["payload"],
             config=rendered["config"],
             idempotency_key=once,
+            run_id=rendered.get("run_id"),
+            max_keys=self.max_keys,
+            batch_size=self.batch_size,
         )
         now = datetime.fromisoformat(rendered["now"])
         return await runtime.memories.perform(request, now=now, used_by=f"task {self.id!r}")
+
+
+def _config(config: Any, scope: Mapping[str, Any], now: datetime) -> Any:
+    """Render settings; in a pattern of keys, values are escaped as in a key."""
+    if config is None:
+        return None
+    plain = {name: value for name, value in config.items() if name != "pattern"}
+    rendered = cast("Json", render_tree(plain, scope, now=now))
+    pattern = config.get("pattern")
+    if isinstance(pattern, str):
+        rendered["pattern"] = keys.rendered_pattern(pattern, scope, now)
+    elif pattern is not None:
+        rendered["pattern"] = pattern
+    return rendered
 
 
 def _payload(value: Any, scope: Mapping[str, Any], now: datetime) -> Any:

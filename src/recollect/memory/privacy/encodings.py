@@ -1,0 +1,58 @@
+r"""Behind what a match can hide: JSON's ``\uXXXX`` escapes, base64, data URLs."""
+
+import base64
+import binascii
+import re
+from typing import Final
+
+_HEX: Final = rb"[0-9a-fA-F]"
+_ESCAPE: Final = re.compile(  # \uXXXX, a pair of them for one character, or escaped once more
+    rb"(?<!\\)\\++u(?:([dD][89abAB]%b{2})\\++u([dD][c-fC-F]%b{2})|(%b{4}))" % (_HEX, _HEX, _HEX)
+)
+_DATA_URL: Final = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+_URL_SAFE: Final = str.maketrans("-_", "+/")
+
+
+def unescaped(data: bytes) -> bytes:
+    """Return the text with its escaped characters written out; the same object if it has none."""
+    if b"\\" not in data:
+        return data
+    plain, count = _ESCAPE.subn(_character, data)
+    return plain if count and plain != data else data
+
+
+def _character(escape: re.Match[bytes]) -> bytes:
+    """Return the character, unless JSON needs its escape or no text can hold it."""
+    digits = (escape[1] or b"") + (escape[2] or b"") + (escape[3] or b"")
+    try:
+        char = bytes.fromhex(digits.decode()).decode("utf-16-be")
+    except UnicodeDecodeError:
+        return escape[0]
+    return escape[0] if char < " " or char in '"\\' else char.encode()
+
+
+def is_data_url(url: object) -> bool:
+    """Say whether a URL is its own content, in base64."""
+    return isinstance(url, str) and _DATA_URL.match(url) is not None
+
+
+def text_in_base64(payload: str) -> str | None:
+    """Return the text that base64 holds, or None: it is binary.
+
+    Raises:
+        ValueError: it is no base64.
+    """
+    standard = "".join(payload.split()).translate(_URL_SAFE).rstrip("=")
+    try:
+        data = base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
+    except binascii.Error:
+        raise ValueError("no base64") from None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def in_base64(text: str) -> str:
+    """Return the text as base64."""
+    return base64.b64encode(text.encode()).decode()

@@ -1,0 +1,133 @@
+"""Row 63 of specs/memory.md §13: a memory whose store stops answering, on a Redis that is paused."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recollect.errors import StoreError
+from recollect.memory.registry import Defined, Memories, Registry, Request
+from recollect.memory.resource import Resource
+from recollect.stores.factory import make_store
+from recollect.stores.in_memory import InMemoryStore
+from recollect.telemetry import Telemetry
+from tests.servers.redis_server import RedisServer
+
+BREAKER = {"enabled": True, "timeout": "100ms", "max_failures": 3, "reset_timeout": "1s"}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path / "redis") as started:
+        yield started
+
+
+class Asked:
+    """Memories of one project, and what their breakers told."""
+
+    def __init__(self, memories: Memories, states: list[Any]) -> None:
+        self.memories, self.states = memories, states
+
+    async def __call__(self, operation: str, ref: str = "talk", **more: Any) -> dict[str, Any]:
+        request = Request(operation=operation, memory_ref=ref, key="k", **more)  # type: ignore[arg-type]
+        return await self.memories.perform(request, now=self.memories.durable.clock.now())
+
+    async def fails(self, ref: str = "talk") -> StoreError:
+        with pytest.raises(StoreError) as caught:
+            await self("append", ref, payload="x")
+        return caught.value
+
+    async def opens(self) -> None:
+        for _ in range(BREAKER["max_failures"]):  # type: ignore[call-overload]
+            await self.fails()
+        assert self.states == ["open"]
+
+
+@pytest.fixture
+async def asked(server: RedisServer) -> AsyncIterator[Asked]:
+    telemetry, states = Telemetry(), list[Any]()
+
+    def listen(event: str, /, **labels: Any) -> None:
+        if event == "store.breaker":
+            states.append(labels["state"])
+
+    telemetry.listen(listen)
+    persistence = {"type": "redis", "circuit_breaker": BREAKER}
+    resources = [
+        Resource.model_validate({"id": id_, "persistence": persistence}) for id_ in ("talk", "twin")
+    ]
+    registry = Registry({r.id: Defined(resource=r, file=Path("m.yaml")) for r in resources})
+    async with make_store(server.url, folder=Path()) as store, InMemoryStore() as scratch:
+        memories = Memories(
+            registry, durable=store, scratch=scratch, project_id="demo", telemetry=telemetry
+        )
+        yield Asked(memories, states)
+        server.resume()
+
+
+async def test_it_opens_fails_fast_and_recovers(asked: Asked, server: RedisServer) -> None:
+    await asked("append", payload="before")
+    server.pause()
+    await asked.opens()
+    clock, took = asked.memories.durable.clock, list[float]()
+    while len(took) < 200 and asked.states == ["open"]:
+        start = clock.monotonic()
+        error = await asked.fails()
+        took.append(clock.monotonic() - start)
+        assert error.code == "MEMORY_PERSISTENCE_ERROR"
+        assert error.details["retry_after"] >= 1
+        assert error.details["breaker"] == "open"
+    assert sorted(took)[197] < 0.005
+    server.resume()
+    async with asyncio.timeout(20):
+        while asked.states[-1] != "closed":
+            await asyncio.sleep(0.05)
+            await asked("health")
+    health = await asked("health")
+    assert asked.states[:2] == ["open", "half_open"]
+    assert (health["healthy"], health["store_status"]) == (True, "connected")
+    await asked("append", payload="after")
+    contents = [m["content"] for m in (await asked("read"))["messages"]]
+    assert contents[0] == "before"
+    assert contents[-1] == "after"
+
+
+async def test_health_says_degraded(asked: Asked, server: RedisServer) -> None:
+    server.pause()
+    await asked.opens()
+    health = await asked("health")
+    assert (health["success"], health["healthy"], health["store_status"]) == (
+        True, False, "degraded",
+    )  # fmt: skip
+    assert health["error"]["code"] == "MEMORY_PERSISTENCE_ERROR"
+
+
+async def test_there_is_one_for_the_store_not_one_for_each_key_or_memory(
+    asked: Asked, server: RedisServer
+) -> None:
+    server.pause()
+    await asked.opens()
+    assert (await asked.fails("twin")).details["breaker"] == "open"
+    request = Request(operation="read", memory_ref="talk", key="another")
+    with pytest.raises(StoreError) as caught:
+        await asked.memories.perform(request, now=asked.memories.durable.clock.now())
+    assert caught.value.details["breaker"] == "open"
+
+
+async def test_refusals_do_not_open_it(asked: Asked) -> None:
+    """Only the store's own failures count."""
+    await asked("append", payload="one", idempotency_key="n")
+    for _ in range(10):
+        with pytest.raises(StoreError, match="already used"):
+            await asked("append", payload="two", idempotency_key="n")
+    assert asked.states == []
+
+
+async def test_without_it_the_store_is_asked_each_time(server: RedisServer) -> None:
+    resource = Resource.model_validate({"id": "talk"})
+    registry = Registry({"talk": Defined(resource=resource, file=Path("m.yaml"))})
+    store, scratch = make_store(server.url, folder=Path()), InMemoryStore()
+    memories = Memories(registry, durable=store, scratch=scratch, project_id="demo")
+    assert memories.open("talk", "k").store is store
