@@ -39,7 +39,7 @@ tasks:
     payload:
       - {role: assistant, content: "{{ .answer }}"}
 """
-EVENTS = range(1, 10)
+EVENTS = range(1, 15)
 
 
 def recollect(*args: str, **env: str) -> "subprocess.CompletedProcess[str]":

@@ -1,11 +1,13 @@
 """PostgreSQL behind a PgBouncer that gives each transaction another connection."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from typing import TYPE_CHECKING
 
+import asyncpg  # type: ignore[import-untyped]  # it has no types
 import pytest
+import pytest_asyncio
 
 from recollect.errors import StoreUnavailable
 from recollect.messages import Message
@@ -42,11 +44,22 @@ async def texts(store: PostgresStore) -> list[str]:
     return [message.text for message in found.messages] if found else []
 
 
+@pytest.mark.timeout(400)  # nothing is kept prepared, so each statement is planned anew
 class TestBehindPgBouncer(StoreSuite):
+    @pytest_asyncio.fixture
+    async def schema(self, own_postgres_server: "PostgresServer") -> AsyncIterator[str]:
+        """An empty schema: with the tables of all tests in one, each new one would take longer."""
+        name = f"bounced_{next(_tables)}"
+        connection = await asyncpg.connect(own_postgres_server.url)
+        await connection.execute(f"CREATE SCHEMA {name}")
+        yield name
+        await connection.execute(f"DROP SCHEMA {name} CASCADE")
+        await connection.close()
+
     @pytest.fixture
-    def make_store(self, pgbouncer: PgBouncer) -> MakeStore:
+    def make_store(self, pgbouncer: PgBouncer, schema: str) -> MakeStore:
         return lambda clock: PostgresStore(
-            pgbouncer.url, table_name=f"bounced_{next(_tables)}", clock=clock
+            pgbouncer.url, table_name=f"{schema}.t{next(_tables)}", clock=clock
         )
 
 

@@ -148,7 +148,7 @@ def test_a_time_that_is_none_is_refused(moment: Any) -> None:
         Message("user", "x", timestamp=moment)
 
 
-@pytest.mark.parametrize("content", [None, 5, b"x", {"a": 1}, {"x"}, object()], ids=repr)
+@pytest.mark.parametrize("content", [None, 5, b"x", {"a": 1}, {"x"}, Ellipsis], ids=repr)
 def test_content_that_is_neither_text_nor_parts_is_refused(content: Any) -> None:
     with pytest.raises(InvalidMessage, match="content"):
         Message("user", content)

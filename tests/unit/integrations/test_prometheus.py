@@ -137,9 +137,11 @@ async def test_leases_and_those_that_were_contended_are_counted(watched: Watched
 async def test_large_messages_are_seen_in_their_thread(watched: Watched) -> None:
     seen: list[float] = []
     watched.telemetry.listen(
-        lambda event, /, **labels: seen.append(watched.value("goroutine_pool_active"))
-        if event == "memory.worker"
-        else None
+        lambda event, /, **labels: (
+            seen.append(watched.value("goroutine_pool_active"))
+            if event == "memory.worker"
+            else None
+        )
     )
     with pytest.raises(MemoryLimitExceeded):
         await watched.do("append", "word " * 10_000)

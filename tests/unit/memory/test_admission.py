@@ -1,6 +1,7 @@
 """What is stored is redacted and counted, and a large message does not keep the event loop."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -134,6 +135,21 @@ async def test_the_loop_goes_on_while_a_mebibyte_is_admitted(counting: Counting)
         beats += 1
     assert task.result().redactions > 17_000
     assert beats > 20
+
+
+async def test_threads_take_shorter_turns_only_while_large_messages_are_admitted() -> None:
+    usual = sys.getswitchinterval()
+    turns: list[float] = []
+
+    class Timed(Counting):
+        def __call__(self) -> Counter:
+            turns.append(sys.getswitchinterval())
+            return super().__call__()
+
+    large = [Message("user", "word " * IN_PLACE_BYTES)]
+    await asyncio.gather(*(admitted(large, Timed("anthropic")) for _ in range(5)))
+    assert max(turns) < usual
+    assert sys.getswitchinterval() == usual
 
 
 async def test_counts_are_the_same_whichever_way_messages_come_in(counting: Counting) -> None:

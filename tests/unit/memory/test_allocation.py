@@ -19,10 +19,12 @@ from recollect.stores.base import Store
 from recollect.stores.records import Record
 from tests.unit.memory.flushing_parts import (
     ALLOCATION,
+    calling,
     chatter,
     conversations,
     records,
     resource,
+    result,
     rules,
     said,
     sealed,
@@ -98,6 +100,13 @@ def test_whole_units_leave_a_class_until_it_fits(
         for cap in caps_of(memory):
             mine = [record for record in left if cap.has(record.message)]
             assert sum(held_tokens(1, record.tokens) for record in mine) <= cap.tokens
+
+
+def test_a_class_does_not_give_way_with_a_call_that_waits() -> None:
+    block = {"priority": 3, "content_types": ["tool", "assistant"], "max_tokens": 40}
+    memory = resource(priority_blocks=[block])
+    kept = records(calling("a", "b"), result("a"), *[said("x", "assistant")] * 3)
+    assert plan_caps(memory, caps_of(memory), kept).remove == (3,)
 
 
 def test_a_class_gives_way_within_itself_the_oldest_first() -> None:

@@ -355,11 +355,13 @@ async def test_a_summary_that_redaction_makes_too_long_is_not_stored(
     open_memory: OpenMemory,
 ) -> None:
     fields: dict[str, Any] = {
-        "max_messages": 40, "disable_flush": True, "flushing": {"type": "hybrid_summary"}
-    }  # fmt: skip
+        "max_messages": 40,
+        "disable_flush": True,
+        "flushing": {"type": "hybrid_summary", "summary_tokens": 100},
+    }
     lines = [said(f"{i} My address is ana{i}@example.com. " + "so " * 60) for i in range(20)]
     await open_memory(**fields).append(lines)
-    policy = {"redact_patterns": [EMAIL], "default_redaction_string": "hidden " * 100}
+    policy = {"redact_patterns": [EMAIL], "default_redaction_string": "hidden " * 15}
     careful = open_memory(**fields, privacy_policy=policy)
     output = await careful.flush(FlushConfig(force=True))
     assert (output["actual_strategy"], output["summary_created"]) == ("simple_fifo", False)
@@ -434,6 +436,17 @@ async def test_a_model_writes_the_summary_outside_any_lease(
     await memory.flush(FlushConfig(force=True))
     assert scribe.asked[1][1].endswith("Ana wants tea.")
     assert contents(await memory.read())[0].endswith("tea and cake.")
+
+
+async def test_a_dry_run_with_a_model_equals_the_flush(
+    open_memory: OpenMemory, store: Store
+) -> None:
+    memory, _ = with_model(open_memory, store)
+    await memory.append(talk(18))
+    dry = await memory.flush(FlushConfig(dry_run=True))
+    real = await memory.flush()
+    for name in ("messages_flushed", "remaining_messages", "remaining_tokens", "tokens_freed"):
+        assert dry[name] == real[name]
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("no"), TimeoutError(), PrivacyError("no")])

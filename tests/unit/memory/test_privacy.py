@@ -445,6 +445,17 @@ def test_matches_across_the_punctuation_of_arguments_are_redacted() -> None:
     assert (arguments_of(safe), count) == ('{"user": "jane", [REDACTED]}', 1)
 
 
+def test_patterns_that_look_at_a_texts_ends_find_values_of_arguments() -> None:
+    for pattern in ("^secret$", r"\Asecret\z"):
+        safe, count = Redactor([pattern]).redact(called('{"a": ["secret", "no secret"]}'))
+        assert (arguments_of(safe), count) == ('{"a": ["[REDACTED]", "no secret"]}', 1)
+
+
+def test_numbers_with_exponents_in_arguments_are_found_as_they_are_read() -> None:
+    safe, _ = REDACTOR.redact(called('{"n": 4.111111111111111e15}'))
+    assert arguments_of(safe) == '{"n": "[REDACTED].0"}'
+
+
 def test_repeated_names_in_arguments_hide_nothing() -> None:
     safe, _ = REDACTOR.redact(called(f'{{"a": "{PRIVATE}", "a": "x"}}'))
     assert arguments_of(safe) == '{"a": "[REDACTED]", "a": "x"}'

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recollect.memory.flushing.digest import HEADING, cut_to, digest
-from recollect.memory.flushing.plan import FlushPlan, plan_flush
+from recollect.memory.flushing.plan import FlushPlan, plan_flush, replanned
 from recollect.memory.flushing.stock import Size
 from recollect.memory.flushing.summary import from_model
 from recollect.memory.resource import Resource
@@ -256,6 +256,19 @@ def test_tool_calls_are_summarised_with_their_results() -> None:
     memory = hybrid(summarize_oldest_percent=0.2)
     plan = plan_flush(rules(memory), records(*talk, tokens=12))
     assert {1, 3, 4} <= set(plan.remove)
+
+
+def test_another_summary_in_a_plan_changes_its_numbers() -> None:
+    kept = records(*LINES, tokens=None)
+    memory = rules(hybrid(summarize_oldest_percent=0.9))
+    plan = plan_flush(memory, kept)
+    made = from_model(memory, "Ana wants tea.", kept[:9])
+    assert made is not None
+    other = replanned(plan, made)
+    less = plan.insert[0].tokens - made.tokens
+    assert other.insert == (made,)
+    assert (other.tokens, other.freed_tokens) == (plan.tokens - less, plan.freed_tokens + less)
+    assert other.saved_tokens == made.message.metadata["tokens_saved"]
 
 
 def test_what_a_model_writes_is_cut_and_must_save_tokens() -> None:
