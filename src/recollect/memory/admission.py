@@ -77,7 +77,8 @@ async def admit(
     telemetry = telemetry or Telemetry()
     telemetry.emit("memory.worker", memory_id=memory_id, change=1)
     try:
-        return await asyncio.to_thread(admit_now, messages, redactor, counting, limits)
+        with _taking_turns:
+            return await asyncio.to_thread(admit_now, messages, redactor, counting, limits)
     finally:
         telemetry.emit("memory.worker", memory_id=memory_id, change=-1)
 
