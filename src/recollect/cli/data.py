@@ -94,8 +94,9 @@ def export(
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """Write conversations to a file, archive included, each with checksums.
+    """Write conversations to a file, archive included.
 
+    Every record has a checksum.
     Others may go on writing. The file appears when it is whole.
     """
     from recollect.project.data import export_project, namespaces_of
@@ -127,8 +128,9 @@ def import_(
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """Bring the conversations of a file into the project; the same file again changes nothing.
+    """Bring the conversations of a file into the project.
 
+    The same file again changes nothing.
     What is there already is never overwritten. Exit code 1 says that something was kept so.
     """
     from recollect.project.data import import_project
@@ -169,8 +171,9 @@ def erase(
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """Remove everything of a user for good, verify it, and print a receipt.
+    """Remove everything of a user for good; print a receipt.
 
+    What is left is looked for again before the receipt is given.
     Exit code 1 says that something of the user is still there: do it again.
     """
     from recollect.memory.erasure import Extent
@@ -244,7 +247,7 @@ def migrate(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Bring over a table of conversations that another library made in PostgreSQL.
+    """Bring over a PostgreSQL table that another library made.
 
     Exit code 1 says that rows cannot be read; each is named.
     """

@@ -21,7 +21,7 @@ def schema(
         ),
     ] = None,
 ) -> int:
-    """Print the JSON Schema of a kind of YAML file, for editors that complete and check."""
+    """Print the JSON Schema of a kind of YAML file, for editors."""
     from recollect.errors import ConfigError
     from recollect.project.schema import KINDS, json_schema
 
