@@ -22,6 +22,7 @@ Connect = Callable[[], Awaitable[AbstractConnection]]
 
 _SMALL = 32 * 1024  # fits into the socket's buffer, so that sending never has to wait
 _LARGEST_GROUP = 1024
+_LINGER = 0.1  # seconds
 
 
 class Lane:
@@ -45,6 +46,9 @@ class Lane:
         self._due: float | None = None  # when the answers that are awaited must be here
         self._timer: asyncio.TimerHandle | None = None
         self._is_late = False
+        self._idle: asyncio.Future[bool] | None = None
+        self._idle_until = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
 
     async def call(self, command: Command) -> Any:
         """Send a command and return its answer; an error the server answers is raised.
@@ -134,9 +138,10 @@ class Lane:
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.wait([self._pump])
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._idle_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._idle_timer = None
         await self._disconnect()
 
     # ---- the task that reads ---------------------------------------------------------------------
@@ -144,14 +149,38 @@ class Lane:
     def _start_pump(self) -> None:
         if self._pump is None:
             self._pump = asyncio.get_running_loop().create_task(self._run())
+        elif self._idle is not None and not self._idle.done():
+            self._idle.set_result(True)
 
     async def _run(self) -> None:
-        """Read until nothing is asked any more: an idle store leaves no task behind."""
+        """Read until nothing has been asked for a while: an idle store leaves no task behind."""
         try:
-            while self._flight or self._waiting:
-                await self._go_round()
+            while self._flight or self._waiting or await self._is_asked_again():
+                while self._flight or self._waiting:
+                    await self._go_round()
         finally:
-            self._pump = None
+            self._pump = self._idle = None
+
+    async def _is_asked_again(self) -> bool:
+        """Wait for the next command; a new task for each would cost more than one that lingers."""
+        loop = asyncio.get_running_loop()
+        self._idle = loop.create_future()
+        self._idle_until = loop.time() + _LINGER
+        if self._idle_timer is None:
+            self._idle_timer = loop.call_at(self._idle_until, self._end_idleness)
+        asked = await self._idle
+        return asked or bool(self._flight or self._waiting)
+
+    def _end_idleness(self) -> None:
+        """Let the task end if it has been idle for long; one timer serves many commands."""
+        self._idle_timer = None
+        loop = asyncio.get_running_loop()
+        if self._idle is None or self._idle.done():
+            return
+        if loop.time() < self._idle_until:
+            self._idle_timer = loop.call_at(self._idle_until, self._end_idleness)
+        else:
+            self._idle.set_result(False)
 
     async def _go_round(self) -> None:
         """Send what is waiting, unless something has been sent already, and read the answers."""
