@@ -151,3 +151,17 @@ async def test_a_server_that_falls_silent_is_given_up_in_time(tmp_path: Path) ->
             assert texts(await store.load(HERE)) == ["a"]
             await store.append(HERE, say("b"))
             assert texts(await store.load(HERE)) == ["a", "b"]
+
+
+async def test_an_idle_store_leaves_no_task_behind_and_goes_on_when_it_is_asked(
+    redis_server: GivenRedis,
+) -> None:
+    """Who waits for all tasks of a loop, as checks of leaks do, does not wait for ever."""
+    before = asyncio.all_tasks()
+    async with RedisStore(redis_server.url, prefix=f"reads-{next(_prefixes)}:") as store:
+        for n in range(3):
+            await store.append(HERE, say(str(n)))
+            left = asyncio.all_tasks() - before
+            if left:
+                await asyncio.wait_for(asyncio.gather(*left), timeout=5)
+        assert texts(await store.load(HERE)) == ["0", "1", "2"]
