@@ -28,12 +28,12 @@ demo: install
 
 test: install
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m pytest --cov --cov-report= -q
+	@$(BIN)/python -m pytest -n auto --cov --cov-report= -q
 	@$(BIN)/python -m coverage report --include='src/recollect/memory/*,src/recollect/stores/*' --fail-under=85
 
 test-integration: install
 	@$(BIN)/python -m tests.servers.programs
-	@$(BIN)/python -m pytest -q tests/integration tests/acceptance tests/servers
+	@$(BIN)/python -m pytest -n auto -q tests/integration tests/acceptance tests/servers
 
 lint: install
 	@$(BIN)/python -m ruff check .
