@@ -451,6 +451,28 @@ def test_patterns_that_look_at_a_texts_ends_find_values_of_arguments() -> None:
         assert (arguments_of(safe), count) == ('{"a": ["[REDACTED]", "no secret"]}', 1)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "value"),
+    [
+        (r"\bsecret\b", "a\nsecret"),
+        (r"a\nb", "a\nb"),
+        ('x"y', 'x"y'),
+        (r"a\\b", "a\\b"),
+        ("a/b", "a/b"),
+    ],
+)
+def test_values_of_arguments_are_found_behind_short_escapes(pattern: str, value: str) -> None:
+    for written in (json.dumps({"k": value}), json.dumps({"k": value}).replace("/", "\\/")):
+        safe, _ = Redactor([pattern]).redact(called(written))
+        assert not re.search(pattern, json.loads(arguments_of(safe))["k"])
+        assert "[REDACTED]" in arguments_of(safe)
+
+
+def test_quotes_written_as_numbers_in_arguments_hide_nothing() -> None:
+    safe, count = Redactor(['x"y']).redact(called(r'{"k": "x\u0022y"}'))
+    assert (json.loads(arguments_of(safe)), count) == ({"k": "[REDACTED]"}, 1)
+
+
 def test_numbers_with_exponents_in_arguments_are_found_as_they_are_read() -> None:
     safe, _ = REDACTOR.redact(called('{"n": 4.111111111111111e15}'))
     assert arguments_of(safe) == '{"n": "[REDACTED].0"}'

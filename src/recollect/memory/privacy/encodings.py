@@ -31,6 +31,21 @@ def _character(escape: re.Match[bytes]) -> bytes:
     return escape[0] if char < " " or char in '"\\' else char.encode()
 
 
+def as_read(text: str) -> str | None:
+    r"""Return JSON text with its short escapes as what they mean; None if it has ``\uXXXX``."""
+    if "\\" not in text:
+        return text
+    return None if "\\u" in text else _SHORT.sub(_meant, text)
+
+
+def _meant(escape: re.Match[str]) -> str:
+    return _MEANT.get(escape[1], escape[1])
+
+
+_SHORT: Final = re.compile(r"\\(.)")
+_MEANT: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+
+
 def is_data_url(url: object) -> bool:
     """Say whether a URL is its own content, in base64."""
     return isinstance(url, str) and _DATA_URL.match(url) is not None

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from recollect.memory.privacy.encodings import in_base64, is_data_url, text_in_base64
+from recollect.memory.privacy.encodings import as_read, in_base64, is_data_url, text_in_base64
 from recollect.memory.privacy.matching import PASSES, Endless, Rules
 from recollect.messages import Attachment, ContentPart, Message, ToolCall, ToolCallFunction
 
@@ -111,10 +111,8 @@ class Walk:
 
     def _arguments(self, text: str) -> tuple[str, int]:
         """Redact what the JSON text says, then whatever still matches in how it is written."""
-        if self._says_what_it_writes(text):
-            _, count = self._rules.text(text)
-            if not count:
-                return text, 0
+        if self._is_clean(text):
+            return text, 0
         total = 0
         for _ in range(PASSES):
             text, in_values = self._json_text(text)
@@ -124,13 +122,15 @@ class Walk:
                 return text, total
         raise Endless("replacements form new matches without end")
 
-    def _says_what_it_writes(self, text: str) -> bool:
-        r"""Whether each value stands in the text as it is, so that no match there is none in a value.
+    def _is_clean(self, text: str) -> bool:
+        r"""Whether one look shows that nothing matches, in the JSON text or in a value of it.
 
-        Quotes and punctuation around a value are to ``\b`` what a text's ends are; to ``^`` they are
-        not.
+        Each value stands in the text, once its escapes are read. The quotes and punctuation around it
+        are to ``\b`` what a text's ends are; to ``^`` they are not.
         """
-        return not self._rules.anchored and "\\" not in text and not _EXPONENT.search(text)
+        if self._rules.anchored or _EXPONENT.search(text) or (plain := as_read(text)) is None:
+            return False
+        return not (self._rules.text(plain)[1] or self._rules.text(text)[1])
 
     def _json_text(self, text: str) -> tuple[str, int]:
         try:
