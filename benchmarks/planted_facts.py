@@ -35,10 +35,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recollect.memory.budget import held_tokens
+from recollect.memory.counting.tokens import Counter, counter_for, message_tokens
 from recollect.memory.memory import Memory
 from recollect.memory.registry import Defined, Memories, Registry
 from recollect.memory.resource import Resource
-from recollect.memory.tokens import Counter, counter_for, message_tokens
 from recollect.messages import Message
 from recollect.stores.in_memory import InMemoryStore
 

@@ -176,7 +176,7 @@ async def test_a_repeated_write_with_a_key_is_stored_once_through_a_crash(
 async def test_health_is_told_in_time_when_a_server_hangs(
     own_postgres_server: "PostgresServer", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recollect.memory.provider.HEALTH_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("recollect.memory.providers.provider.HEALTH_TIMEOUT_SECONDS", 0.3)
     config = PostgresConfig(connection_string=own_postgres_server.url, table_name="hung")
     provider = await create_postgres_provider(config)
     own_postgres_server.pause()
@@ -191,7 +191,7 @@ async def test_health_is_told_in_time_when_a_server_hangs(
 async def test_the_connection_test_ends_in_time_when_a_server_hangs(
     own_postgres_server: "PostgresServer", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recollect.memory.factories.TEST_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("recollect.memory.providers.factories.TEST_TIMEOUT_SECONDS", 0.3)
     monkeypatch.setenv("RECOLLECT_MEMORY_TYPE", "postgres")
     monkeypatch.setenv("RECOLLECT_POSTGRES_CONNECTION_STRING", own_postgres_server.url)
     own_postgres_server.pause()

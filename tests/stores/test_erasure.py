@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from recollect.clock import ManualClock
 from recollect.errors import InvalidInput, OutcomeUnknown, StoreUnavailable
-from recollect.memory.erasure import Carries, Extent, count_user, erase_user
+from recollect.memory.data.erasure import Carries, Extent, count_user, erase_user
 from recollect.messages import Message
 from recollect.stores.base import Store
 from recollect.stores.in_memory import InMemoryStore

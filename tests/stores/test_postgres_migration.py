@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from recollect.errors import InvalidInput, MigrationNeeded
-from recollect.memory.migration import Survey, migrate, survey
+from recollect.memory.data.migration import Survey, migrate, survey
 from recollect.messages import Message
 from recollect.stores.factory import postgres_store, seed_source
 from recollect.stores.records import Conversation, ConversationId, NewRecord
@@ -225,7 +225,7 @@ async def test_rows_that_cannot_be_read_stop_it_before_anything_is_changed(
 
 MIGRATE = """
 import asyncio, os, signal, sys
-from recollect.memory.migration import migrate
+from recollect.memory.data.migration import migrate
 from recollect.stores.factory import seed_source
 from recollect.stores.postgres.session import Session
 

@@ -17,9 +17,9 @@ from typing_extensions import override
 
 from recollect.clock import ManualClock, SystemClock
 from recollect.errors import InvalidInput, VersionConflict
-from recollect.memory.copying import MARK
-from recollect.memory.export_format import Kept, Line, Trailer, Writer
-from recollect.memory.transfer import Imported, export, export_file, import_file
+from recollect.memory.data.copying import MARK
+from recollect.memory.data.export_format import Kept, Line, Trailer, Writer
+from recollect.memory.data.transfer import Imported, export, export_file, import_file
 from recollect.messages import Message, ToolCall, ToolCallFunction, to_json
 from recollect.stores.base import Store
 from recollect.stores.factory import make_store
@@ -361,7 +361,7 @@ async def test_an_import_does_not_mix_with_what_others_write(folder: Path) -> No
 IMPORT = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from recollect.memory.transfer import import_file
+from recollect.memory.data.transfer import import_file
 from recollect.stores.factory import make_store
 
 writes = 0

@@ -16,7 +16,7 @@ from recollect.agents.state import (
     RunState,
 )
 from recollect.errors import ConfigError
-from recollect.memory.types import ConversationMemory
+from recollect.memory.providers.types import ConversationMemory
 from recollect.messages import Message
 
 

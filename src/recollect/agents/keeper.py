@@ -13,8 +13,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from recollect.errors import MemoryNotFoundError, MemoryStorageError
-from recollect.memory.provider import StoreProvider
-from recollect.memory.types import ConversationMemory, Failure, MemoryConfig, Success
+from recollect.memory.providers.provider import StoreProvider
+from recollect.memory.providers.types import ConversationMemory, Failure, MemoryConfig, Success
 from recollect.messages import Message
 
 _locks: WeakValueDictionary[tuple[int, int, str], asyncio.Lock] = WeakValueDictionary()

@@ -15,7 +15,7 @@ from recollect.messages import Message, ToolCall
 if TYPE_CHECKING:
     from recollect.agents.models import Model
     from recollect.agents.tools import Tool
-    from recollect.memory.types import MemoryConfig
+    from recollect.memory.providers.types import MemoryConfig
 
 _clock = SystemClock()
 

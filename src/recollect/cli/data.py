@@ -14,7 +14,7 @@ from recollect.cli.output import on_terminal, print_json, say, say_notes
 from recollect.errors import ConfigError
 
 if TYPE_CHECKING:
-    from recollect.memory.erasure import Receipt
+    from recollect.memory.data.erasure import Receipt
     from recollect.project.app import App
     from recollect.project.loading import Project
 
@@ -176,7 +176,7 @@ def erase(
     What is left is looked for again before the receipt is given.
     Exit code 1 says that something of the user is still there: do it again.
     """
-    from recollect.memory.erasure import Extent
+    from recollect.memory.data.erasure import Extent
 
     checked_text(user, "--user")
 
@@ -253,7 +253,7 @@ def migrate(
     """
     import asyncio
 
-    from recollect.memory import migration
+    from recollect.memory.data import migration
     from recollect.stores.factory import seed_source
 
     url = where if "://" in where else load(Path(where), only_memories=True).store_url

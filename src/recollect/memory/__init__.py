@@ -17,15 +17,15 @@ if TYPE_CHECKING:
         MemoryNotFoundError,
         MemoryStorageError,
     )
-    from recollect.memory.config import (
+    from recollect.memory.providers.config import (
         InMemoryConfig,
         MemoryProviderConfig,
         PostgresConfig,
         RedisConfig,
         SQLiteConfig,
     )
-    from recollect.memory.environment import get_memory_provider_info
-    from recollect.memory.factories import (
+    from recollect.memory.providers.environment import get_memory_provider_info
+    from recollect.memory.providers.factories import (
         create_in_memory_provider,
         create_memory_provider_from_env,
         create_postgres_provider,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
         create_sqlite_provider,
         test_memory_provider_connection,
     )
-    from recollect.memory.provider import StoreProvider
-    from recollect.memory.types import (
+    from recollect.memory.providers.provider import StoreProvider
+    from recollect.memory.providers.types import (
         ConversationMemory,
         Failure,
         MemoryConfig,
@@ -78,15 +78,15 @@ _HOMES = {
         "MemoryNotFoundError",
         "MemoryStorageError",
     ),
-    "recollect.memory.config": (
+    "recollect.memory.providers.config": (
         "InMemoryConfig",
         "MemoryProviderConfig",
         "PostgresConfig",
         "RedisConfig",
         "SQLiteConfig",
     ),
-    "recollect.memory.environment": ("get_memory_provider_info",),
-    "recollect.memory.factories": (
+    "recollect.memory.providers.environment": ("get_memory_provider_info",),
+    "recollect.memory.providers.factories": (
         "create_in_memory_provider",
         "create_memory_provider_from_env",
         "create_postgres_provider",
@@ -94,8 +94,8 @@ _HOMES = {
         "create_sqlite_provider",
         "test_memory_provider_connection",
     ),
-    "recollect.memory.provider": ("StoreProvider",),
-    "recollect.memory.types": (
+    "recollect.memory.providers.provider": ("StoreProvider",),
+    "recollect.memory.providers.types": (
         "ConversationMemory",
         "Failure",
         "MemoryConfig",

@@ -14,8 +14,8 @@ from typing import Final
 
 import msgspec
 
+from recollect.memory.counting.tokens import Counter, Counting, message_tokens
 from recollect.memory.privacy import Redactor
-from recollect.memory.tokens import Counter, Counting, message_tokens
 from recollect.messages import Message, encode
 from recollect.stores.records import CallLimits, NewRecord
 from recollect.telemetry import Telemetry

@@ -2,9 +2,9 @@
 
 from math import floor
 
+from recollect.memory.counting.tokens import MESSAGE_OVERHEAD_TOKENS
+from recollect.memory.counting.windows import context_window
 from recollect.memory.resource import Resource
-from recollect.memory.tokens import MESSAGE_OVERHEAD_TOKENS
-from recollect.memory.windows import context_window
 from recollect.stores.records import Head, Limits
 
 DEFAULT_CONTEXT_TOKENS = 4096

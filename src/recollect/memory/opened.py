@@ -13,12 +13,12 @@ from recollect.durations import format_duration
 from recollect.errors import MemoryLimitExceeded
 from recollect.memory.admission import Admitted, admit, admit_now
 from recollect.memory.budget import held_tokens, limits_of
+from recollect.memory.counting.tokens import Counting
 from recollect.memory.flushing.stock import Rules, Size
 from recollect.memory.flushing.summary import Summarizer
 from recollect.memory.privacy import Redactor
 from recollect.memory.resource import Resource
 from recollect.memory.sections import StrategyName
-from recollect.memory.tokens import Counting
 from recollect.messages import Message
 from recollect.stores.base import Store
 from recollect.stores.records import ConversationId, Head, NewRecord, Written

@@ -16,6 +16,7 @@ from recollect.errors import (
     error_json,
 )
 from recollect.memory import keys
+from recollect.memory.counting.tokens import Counting
 from recollect.memory.flushing.summary import Summarizer
 from recollect.memory.health import store_health
 from recollect.memory.lifecycle import Uses
@@ -28,7 +29,6 @@ from recollect.memory.resource import Resource
 from recollect.memory.sections import CircuitBreaker, Section
 from recollect.memory.sweeping import Sweeper
 from recollect.memory.switch import MemorySwitch
-from recollect.memory.tokens import Counting
 from recollect.stores.base import Store
 from recollect.stores.breaker import BreakerStore
 from recollect.stores.records import ConversationId

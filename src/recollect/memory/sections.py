@@ -20,7 +20,7 @@ from pydantic import (
 
 from recollect.durations import parse_duration
 from recollect.errors import ConfigError, TemplateError
-from recollect.memory.estimates import named
+from recollect.memory.counting.estimates import named
 from recollect.memory.privacy import check_pattern
 from recollect.templates import parse as parse_template
 

@@ -11,9 +11,9 @@ from math import ceil
 import msgspec
 
 from recollect.memory.budget import held_tokens
+from recollect.memory.counting.tokens import Counter, message_tokens
 from recollect.memory.flushing.priority import is_summary
 from recollect.memory.repair import repaired_unit
-from recollect.memory.tokens import Counter, message_tokens
 from recollect.messages import Message, Unit, units
 from recollect.stores.records import Record
 

@@ -17,7 +17,7 @@ from recollect.errors import (
     error_json,
 )
 from recollect.memory import keys
-from recollect.memory.erasure import Carries, Extent, Receipt, count_user, erase_user
+from recollect.memory.data.erasure import Carries, Extent, Receipt, count_user, erase_user
 from recollect.memory.privacy import Redactor, merged
 from recollect.memory.registry import Memories, Request
 from recollect.memory.sweeping import Sweep

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from recollect.memory import transfer
-from recollect.memory.export_format import Trailer
+from recollect.memory.data import transfer
+from recollect.memory.data.export_format import Trailer
 from recollect.memory.keys import namespace_of
 from recollect.project.app import App
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-from recollect.memory.erasure import Carries
+from recollect.memory.data.erasure import Carries
 from recollect.workflows.runs import Json, RunRecord, RunTable
 
 Forget = Callable[[Callable[[Json], bool]], Awaitable[list[str]]]

@@ -6,10 +6,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from recollect.memory.counting.tokens import Counter, message_tokens
 from recollect.memory.flushing.stock import Rules
 from recollect.memory.resource import Resource
 from recollect.memory.sections import StrategyName
-from recollect.memory.tokens import Counter, message_tokens
 from recollect.messages import Message, Role, ToolCall, ToolCallFunction
 from recollect.stores.records import NewRecord, Record
 

@@ -10,8 +10,8 @@ import pytest
 
 from recollect.errors import PrivacyError
 from recollect.memory.admission import IN_PLACE_BYTES, Admitted, admit, admit_now
+from recollect.memory.counting.tokens import Counter, Counting
 from recollect.memory.privacy import Redactor
-from recollect.memory.tokens import Counter, Counting
 from recollect.messages import Message, ToolCall, ToolCallFunction
 from recollect.stores.records import CallLimits
 

@@ -21,7 +21,7 @@ from recollect.memory import (
     Success,
     create_in_memory_provider,
 )
-from recollect.memory.settings import without_secrets
+from recollect.memory.providers.settings import without_secrets
 from recollect.messages import Message
 
 SECRET = "s3cr%t:@/?"

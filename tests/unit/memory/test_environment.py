@@ -14,7 +14,7 @@ from recollect.memory import (
     get_memory_provider_info,
     test_memory_provider_connection,
 )
-from recollect.memory.environment import KINDS, config_from_environment
+from recollect.memory.providers.environment import KINDS, config_from_environment
 from recollect.messages import Message
 
 # variable -> (type, field, text, value)

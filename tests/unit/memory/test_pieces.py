@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from recollect.memory import pieces
-from recollect.memory.tokens import _load, counter_for
+from recollect.memory.counting import pieces
+from recollect.memory.counting.tokens import _load, counter_for
 
 NAMES = ("cl100k_base", "o200k_base")
 for _name in NAMES:  # loaded before anything is timed

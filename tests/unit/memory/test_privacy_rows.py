@@ -8,9 +8,9 @@ import pytest
 import tiktoken
 
 from recollect.errors import ConfigError
+from recollect.memory.counting.tokens import counter_for
 from recollect.memory.memory import Memory
 from recollect.memory.registry import Memories
-from recollect.memory.tokens import counter_for
 from recollect.messages import Message
 from recollect.stores.base import Store
 from recollect.stores.in_memory import InMemoryStore

@@ -14,7 +14,7 @@ from recollect.memory import (
     Success,
     create_in_memory_provider,
 )
-from recollect.memory.retention import surplus
+from recollect.memory.providers.retention import surplus
 from recollect.messages import Message, units
 from recollect.telemetry import Telemetry
 

@@ -17,15 +17,15 @@ from pydantic import ValidationError
 
 import recollect
 from recollect.errors import ConfigError, MissingExtra
-from recollect.memory.estimates import ESTIMATORS
-from recollect.memory.sections import TokenProvider
-from recollect.memory.tokens import (
+from recollect.memory.counting.estimates import ESTIMATORS
+from recollect.memory.counting.tokens import (
     MEDIA_TOKENS,
     MESSAGE_OVERHEAD_TOKENS,
     Counter,
     counter_for,
     message_tokens,
 )
+from recollect.memory.sections import TokenProvider
 from recollect.messages import Attachment, ContentPart, Message, ToolCall, ToolCallFunction
 
 CL100K, O200K = counter_for(None, "cl100k_base"), counter_for(None, "o200k_base")
@@ -75,7 +75,9 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tiktoken.En
     source = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
     names = ("cl100k_base", "o200k_base")
     for name in names:
-        data = files("recollect.memory").joinpath("ranks", f"{name}.tiktoken.gz").read_bytes()
+        data = (
+            files("recollect.memory.counting").joinpath("ranks", f"{name}.tiktoken.gz").read_bytes()
+        )
         address = hashlib.sha1(source.format(name).encode()).hexdigest()
         (cache / address).write_bytes(gzip.decompress(data))
     with pytest.MonkeyPatch.context() as patch:
@@ -280,7 +282,7 @@ def test_a_counting_knows_whether_it_has_to_load(tmp_path: Path) -> None:
     done = run(
         "import sys\n"
         f"sys.path.insert(0, {str(Path(recollect.__file__).parent.parent)!r})\n"
-        "from recollect.memory.tokens import Counting\n"
+        "from recollect.memory.counting.tokens import Counting\n"
         "one, two = Counting('openai', 'gpt-4'), Counting('openai', 'gpt-4')\n"
         "estimate = Counting('anthropic')\n"
         "print(one.is_loaded, estimate.is_loaded)\n"
@@ -358,13 +360,13 @@ DAMAGE = [b"", b"no gzip", gzip.compress(b"IQ== 0\n"), None]
 
 @pytest.mark.parametrize("content", DAMAGE, ids=["empty", "text", "other", "missing"])
 def test_damaged_ranks_are_refused_with_the_way_out(copy: Path, content: bytes | None) -> None:
-    file = copy / "recollect/memory/ranks/cl100k_base.tiktoken.gz"
+    file = copy / "recollect/memory/counting/ranks/cl100k_base.tiktoken.gz"
     file.unlink()
     if content is not None:
         file.write_bytes(content)
     done = run(
         "from recollect.errors import ConfigError\n"
-        "from recollect.memory.tokens import counter_for\n"
+        "from recollect.memory.counting.tokens import counter_for\n"
         "try: counter_for('openai', 'gpt-4').count('x')\n"
         "except ConfigError as error: print(error)\n",
         copy,
@@ -374,9 +376,11 @@ def test_damaged_ranks_are_refused_with_the_way_out(copy: Path, content: bytes |
 
 
 def test_ranks_cut_short_are_refused(copy: Path) -> None:
-    file = copy / "recollect/memory/ranks/o200k_base.tiktoken.gz"
+    file = copy / "recollect/memory/counting/ranks/o200k_base.tiktoken.gz"
     file.write_bytes(file.read_bytes()[:-1000])
-    done = run("from recollect.memory.tokens import *; counter_for('', 'gpt-4o').count('x')", copy)
+    done = run(
+        "from recollect.memory.counting.tokens import *; counter_for('', 'gpt-4o').count('x')", copy
+    )
     assert "ConfigError" in done.stderr
     assert "reinstall recollect" in done.stderr
 
@@ -391,7 +395,7 @@ def test_counting_neither_opens_a_socket_nor_writes_a_file(tmp_path: Path) -> No
         "    if event.startswith('socket.'): raise SystemExit('network: ' + event)\n"
         "    if event == 'open' and 'w' in str(args[1]): raise SystemExit('writes: ' + args[0])\n"
         "sys.addaudithook(audit)\n"
-        "from recollect.memory.tokens import counter_for\n"
+        "from recollect.memory.counting.tokens import counter_for\n"
         "print(*(counter_for('openai', m).count('hello world') for m in ('gpt-4', 'gpt-4o')))\n",
         tmp_path,
     )
@@ -404,7 +408,7 @@ def test_importing_and_choosing_a_counter_reads_no_ranks(tmp_path: Path) -> None
     done = run(
         "import sys\n"
         f"sys.path.insert(0, {str(source)!r})\n"
-        "import recollect.memory.tokens as tokens\n"
+        "import recollect.memory.counting.tokens as tokens\n"
         "print('tiktoken' in sys.modules)\n"
         "sys.addaudithook(lambda event, args: print(args[0]) if '.gz' in str(args[:1]) else None)\n"
         "tokens.counter_for('openai', 'gpt-4')\n",

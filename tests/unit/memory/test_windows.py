@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recollect.memory.windows import context_window
+from recollect.memory.counting.windows import context_window
 
 
 @pytest.mark.parametrize(

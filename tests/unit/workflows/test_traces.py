@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from recollect.memory.erasure import Carries
+from recollect.memory.data.erasure import Carries
 from recollect.workflows.runs import RunTable
 from recollect.workflows.traces import RunTraces
 

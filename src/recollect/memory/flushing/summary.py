@@ -11,11 +11,11 @@ from typing import Protocol
 
 import msgspec
 
+from recollect.memory.counting.tokens import MESSAGE_OVERHEAD_TOKENS
 from recollect.memory.flushing.allocation import caps_of
 from recollect.memory.flushing.digest import HEADING, cut_to, digest
 from recollect.memory.flushing.priority import is_summary
 from recollect.memory.flushing.stock import NOTHING, Piece, Rules, Size, Stock
-from recollect.memory.tokens import MESSAGE_OVERHEAD_TOKENS
 from recollect.messages import Message, Role
 from recollect.stores.records import NewRecord, Record
 

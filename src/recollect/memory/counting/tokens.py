@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from recollect.errors import ConfigError, MissingExtra
-from recollect.memory import pieces
-from recollect.memory.estimates import ESTIMATORS, estimator_for, named
+from recollect.memory.counting import pieces
+from recollect.memory.counting.estimates import ESTIMATORS, estimator_for, named
 from recollect.messages import Message
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def _load(name: str) -> "Encoding":
 
 
 def _ranks(name: str, sha256: str) -> dict[bytes, int]:
-    file = files("recollect.memory").joinpath("ranks", f"{name}.tiktoken.gz")
+    file = files("recollect.memory.counting").joinpath("ranks", f"{name}.tiktoken.gz")
     try:
         data = gzip.decompress(file.read_bytes())
     except (OSError, EOFError, zlib.error):  # missing, unreadable or cut off

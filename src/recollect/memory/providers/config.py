@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from recollect.errors import InvalidInput
-from recollect.memory.settings import (
+from recollect.memory.providers.settings import (
     Check,
     Settings,
     exactly,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from recollect.errors import InvalidInput
-from recollect.memory.types import checked_metadata
+from recollect.memory.providers.types import checked_metadata
 from recollect.messages import FrozenDict, freeze
 from recollect.stores.records import Conversation
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from recollect.errors import KeyReused, StoreError, VersionConflict
-from recollect.memory.metadata import Given
+from recollect.memory.providers.metadata import Given
 from recollect.stores.base import Store
 from recollect.stores.records import ConversationId, Full, Head, NewRecord, Written
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from recollect.errors import InvalidInput, VersionConflict
-from recollect.memory.export_format import Begin, Digest, End, Kept, Lost, Void, kept_of
+from recollect.memory.data.export_format import Begin, Digest, End, Kept, Lost, Void, kept_of
 from recollect.messages import Message, encode
 from recollect.stores.base import Store
 from recollect.stores.records import (

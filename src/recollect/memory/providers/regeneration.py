@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from recollect.errors import StoreError, VersionConflict
-from recollect.memory.types import ConversationMemory, checked_metadata
+from recollect.memory.providers.types import ConversationMemory, checked_metadata
 from recollect.messages import freeze
 from recollect.stores.base import Store
 from recollect.stores.records import Conversation, ConversationId, Head

@@ -11,12 +11,17 @@ from recollect.errors import (
     StoreError,
     closest,
 )
-from recollect.memory.config import InMemoryConfig, PostgresConfig, RedisConfig, SQLiteConfig
-from recollect.memory.deadline import within
-from recollect.memory.environment import config_from_environment
-from recollect.memory.provider import StoreProvider
-from recollect.memory.retention import Retention
-from recollect.memory.statistics import told
+from recollect.memory.providers.config import (
+    InMemoryConfig,
+    PostgresConfig,
+    RedisConfig,
+    SQLiteConfig,
+)
+from recollect.memory.providers.deadline import within
+from recollect.memory.providers.environment import config_from_environment
+from recollect.memory.providers.provider import StoreProvider
+from recollect.memory.providers.retention import Retention
+from recollect.memory.providers.statistics import told
 from recollect.stores import factory
 from recollect.stores.base import Store
 from recollect.stores.records import CallLimits

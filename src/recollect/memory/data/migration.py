@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from recollect.errors import ConfigError, InvalidInput, MigrationNeeded, StoreCorrupt
-from recollect.memory import metadata
-from recollect.memory.copying import Part, Whole, restore
-from recollect.memory.export_format import Begin, Digest, Kept
+from recollect.memory.data.copying import Part, Whole, restore
+from recollect.memory.data.export_format import Begin, Digest, Kept
 from recollect.memory.keys import checked_key
+from recollect.memory.providers import metadata
 from recollect.messages import Message, encode
 from recollect.stores.records import ConversationId, NewRecord
 

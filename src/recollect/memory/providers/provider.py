@@ -12,14 +12,21 @@ from recollect.errors import (
     MemoryNotFoundError,
     StoreError,
 )
-from recollect.memory import regeneration
-from recollect.memory.deadline import within
-from recollect.memory.metadata import given, shown
-from recollect.memory.retention import Retention
-from recollect.memory.searching import find
-from recollect.memory.settings import seconds, whole, words
-from recollect.memory.statistics import Asking, ResponseTimes, healthy, sums, told, unhealthy
-from recollect.memory.types import (
+from recollect.memory.providers import regeneration
+from recollect.memory.providers.deadline import within
+from recollect.memory.providers.metadata import given, shown
+from recollect.memory.providers.retention import Retention
+from recollect.memory.providers.searching import find
+from recollect.memory.providers.settings import seconds, whole, words
+from recollect.memory.providers.statistics import (
+    Asking,
+    ResponseTimes,
+    healthy,
+    sums,
+    told,
+    unhealthy,
+)
+from recollect.memory.providers.types import (
     ConversationMemory,
     Failure,
     MemoryQuery,
@@ -27,7 +34,7 @@ from recollect.memory.types import (
     Success,
     checked_messages,
 )
-from recollect.memory.writing import Sweeping, clear_user, create
+from recollect.memory.providers.writing import Sweeping, clear_user, create
 from recollect.messages import Message
 from recollect.stores.base import Store
 from recollect.stores.records import Conversation, ConversationId, Full, NewRecord, Written

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from recollect.errors import InvalidInput, OutcomeUnknown, VersionConflict
-from recollect.memory.transfer import conversations_of
+from recollect.memory.data.transfer import conversations_of
 from recollect.stores.base import Store
 from recollect.stores.records import Conversation, ConversationId, Head
 from recollect.templates import escape_key_part

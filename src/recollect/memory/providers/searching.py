@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 
-from recollect.memory.metadata import trace_of
-from recollect.memory.types import MemoryQuery
+from recollect.memory.providers.metadata import trace_of
+from recollect.memory.providers.types import MemoryQuery
 from recollect.stores.base import MAX_PAGE, Store
 from recollect.stores.records import Conversation, ConversationId, Head
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeGuard, runti
 from typing_extensions import TypeVar
 
 from recollect.errors import InvalidInput, InvalidMessage
-from recollect.memory.settings import Check, Settings, seconds, truth, whole, words
+from recollect.memory.providers.settings import Check, Settings, seconds, truth, whole, words
 from recollect.messages import Message, freeze
 
 T_co = TypeVar("T_co", covariant=True, default=Any)

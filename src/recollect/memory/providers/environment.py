@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from recollect.errors import InvalidInput, MemoryConnectionError, closest
-from recollect.memory.config import (
+from recollect.memory.providers.config import (
     InMemoryConfig,
     MemoryProviderConfig,
     PostgresConfig,

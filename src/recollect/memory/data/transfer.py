@@ -15,8 +15,8 @@ from typing import IO
 import msgspec
 
 from recollect.errors import InvalidInput, StoreUnavailable, VersionConflict
-from recollect.memory.copying import Copy, Outcome, Part, Whole, copied, part_of, restore
-from recollect.memory.export_format import (
+from recollect.memory.data.copying import Copy, Outcome, Part, Whole, copied, part_of, restore
+from recollect.memory.data.export_format import (
     FORMAT,
     VERSION,
     End,

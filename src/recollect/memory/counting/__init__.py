@@ -1,0 +1,1 @@
+"""How many tokens a text has and a model takes; the tables are package data (``ranks``)."""
