@@ -1,8 +1,9 @@
 """How many tokens a model takes in at once: a table of names, looked up by prefix.
 
 The figures are from the vendors' model pages, most as collected in genai-prices 0.2.3 (November 2026);
-read on 2026-11-21. Where the models behind one name differ, the smallest stands here: a window taken too small wastes room, one taken too large makes a
-prompt that is refused. A model that is not here needs ``context_length``.
+read on 2026-11-21. Where the models behind one name differ, the smallest stands here: a window taken too
+small wastes room, one taken too large makes a prompt that is refused. A model that is not here needs
+``context_length``.
 """
 
 import re
