@@ -12,11 +12,11 @@ from recollect.stores.postgres.rows import (
     head_of,
     owner_hash_of,
     space_of,
-    to_micros,
 )
 from recollect.stores.postgres.session import Session
 from recollect.stores.postgres.statements import append_name
 from recollect.stores.records import Change, Limits, Written
+from recollect.stores.tables import to_micros
 
 _MOST = 2**63 - 1
 _MOST_ROWS = 1000  # in a shared statement

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from recollect.errors import LeaseLost, VersionConflict
+from recollect.errors import VersionConflict
 from recollect.stores.postgres import keys
 from recollect.stores.postgres.failures import Again
 from recollect.stores.postgres.rows import (
@@ -14,10 +14,10 @@ from recollect.stores.postgres.rows import (
     head_of,
     owner_hash_of,
     space_of,
-    to_micros,
 )
 from recollect.stores.postgres.session import Session
 from recollect.stores.records import Change, ConversationId, Full, Head, Lease, Row, Written
+from recollect.stores.tables import check, holds, to_micros
 
 # ---- the writes of the contract ------------------------------------------------------------------
 
@@ -29,7 +29,7 @@ async def append(session: Session, change: Change) -> Written | Full:
     known = await keys.known(session, change, live, now)
     if known is not None:
         return keys.written_of(change.conversation, known)
-    _check(change, live, now)
+    check(change, live, now)
     message_count, token_count = len(change.rows), change.tokens
     if live is not None:
         message_count += live.message_count
@@ -50,7 +50,7 @@ async def replace(session: Session, change: Change) -> Written | Full:
     known = await keys.known(session, change, live, now)
     if known is not None:
         return keys.written_of(change.conversation, known)
-    _check(change, live, now)
+    check(change, live, now)
     if change.limits.broken_by(len(change.rows), change.tokens):
         return Full(live.head() if live else None)
     head = live or await _create(session, change, found, now)
@@ -70,7 +70,7 @@ async def fold(session: Session, change: Change) -> Written | Full:
     known = await keys.known(session, change, head, now)
     if known is not None:
         return keys.written_of(change.conversation, known)
-    _check(change, head, now)
+    check(change, head, now)
     removed = len(change.remove)
     seqs = change.remove
     weight = await session.row("weigh_messages", uid=head.uid, seqs=seqs) if head else None
@@ -97,7 +97,7 @@ async def annotate(session: Session, change: Change) -> Head | None:
     known = await keys.known(session, change, head, now)
     if known is not None:
         return head_of(change.conversation, known["owner"], known["numbers"])
-    _check(change, head, now)
+    check(change, head, now)
     if head is None:
         return None
     head.expires_at = deadline(now, change.ttl)
@@ -117,7 +117,7 @@ async def delete(session: Session, change: Change) -> bool:
     known = await keys.known(session, change, live, now)
     if known is not None:
         return bool(known["existed"])
-    _check(change, live, now)
+    check(change, live, now)
     uid = found.uid if found else None
     if uid is not None:
         for table in ("all_messages", "archive", "metadata", "keys"):
@@ -155,7 +155,7 @@ async def release(session: Session, held: Lease, at: datetime) -> bool:
     """End the lease; its fence stays behind, so that the next one gets another."""
     now = to_micros(at)
     _, head = await _find(session, held.conversation, now)
-    if head is None or not _holds(held, head, now):
+    if head is None or not holds(held, head, now):
         return False
     await session.run("save_lease", uid=head.uid, fence=head.fence, holder=None, until=None)
     return True
@@ -299,21 +299,3 @@ async def _remove_all(session: Session, head: HeadRow, archive_as: str | None) -
         await session.run("archive_all_messages", uid=head.uid, batch=batch, place=place)
         head.archived_count += head.message_count
     await session.run("remove_all_messages", uid=head.uid)
-
-
-# ---- checks, in the contract's order -------------------------------------------------------------
-
-
-def _check(change: Change, live: HeadRow | None, now: int) -> None:
-    if change.lease is not None and (live is None or not _holds(change.lease, live, now)):
-        raise LeaseLost("the lease of this conversation is no longer held: take it again")
-    version = live.version if live else 0
-    if change.expect_version is not None and change.expect_version != version:
-        raise VersionConflict(
-            f"the conversation has version {version}, not {change.expect_version}: read again"
-        )
-
-
-def _holds(held: Lease, head: HeadRow, now: int) -> bool:
-    same = (head.uid, head.fence) == (held.generation, held.fence)
-    return same and head.is_leased_at(now)

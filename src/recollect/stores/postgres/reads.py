@@ -1,24 +1,11 @@
 """What a read does: one statement each, so all it sees is of one moment."""
 
-import base64
-import binascii
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
-from recollect.errors import InvalidInput
 from recollect.stores.base import decode_rows
-from recollect.stores.postgres.rows import (
-    address_of,
-    hash_of,
-    head_of,
-    owner_hash_of,
-    space_of,
-    to_micros,
-    to_moment,
-)
+from recollect.stores.postgres.rows import address_of, hash_of, head_of, owner_hash_of, space_of
 from recollect.stores.postgres.session import Session
 from recollect.stores.records import (
     Conversation,
@@ -29,8 +16,7 @@ from recollect.stores.records import (
     StoreInfo,
     Totals,
 )
-
-_MOST = 2**63 - 1
+from recollect.stores.tables import MOST, read_cursor, to_micros, to_moment, write_cursor
 
 
 async def load_many(
@@ -74,26 +60,30 @@ def _limit(part: Slice) -> int | None:
     if part.batch is not None and part.source == "live":  # only archived messages have one
         return 0
     limit = part.limit if part.last is None else part.last
-    return None if limit is None else min(limit, _MOST)
+    return None if limit is None else min(limit, MOST)
 
 
 async def find(session: Session, search: Search) -> Page:
     """Read one page of heads, and one head more to know whether another page follows."""
-    at, uid = _read_cursor(search)
+    at, uid = read_cursor(search)
     rows = await session.rows(
         f"find_{search.order}" + ("" if search.owner is None else "_of_owner"),
         space=space_of(search.namespace),
         owner_hash=owner_hash_of(search.owner),
         now=to_micros(search.now),
-        since=-_MOST if search.since is None else to_micros(search.since),
-        until=_MOST if search.until is None else to_micros(search.until),
+        since=-MOST if search.since is None else to_micros(search.since),
+        until=MOST if search.until is None else to_micros(search.until),
         prefix=search.prefix or "",
         at=at,
         uid=uid,
         limit=search.limit + 1,
     )
     page = rows[: search.limit]
-    cursor = _write_cursor(search, page[-1]) if len(rows) > search.limit else None
+    cursor = (
+        write_cursor(search, page[-1]["updated_at"], page[-1]["uid"])
+        if len(rows) > search.limit
+        else None
+    )
     heads = (
         head_of(ConversationId(row["namespace"], row["name"]), row["owner"], row["numbers"])
         for row in page
@@ -125,38 +115,3 @@ async def ping(session: Session, where: str) -> StoreInfo:
     return StoreInfo(
         "postgres", where, durable=True, durability=durability, used_bytes=row["used_bytes"]
     )
-
-
-# ---- cursors -------------------------------------------------------------------------------------
-
-
-class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """Where a walk stands: (updated_at, uid) of the last conversation it has met."""
-
-    order: str
-    namespace: str
-    owner: str | None
-    at: int
-    uid: int
-
-
-def _write_cursor(search: Search, row: Any) -> str:
-    cursor = _Cursor(search.order, search.namespace, search.owner, row["updated_at"], row["uid"])
-    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
-
-
-def _read_cursor(search: Search) -> tuple[int, int]:
-    if search.cursor is None:
-        return (_MOST, _MOST) if search.order == "active" else (0, 0)
-    try:
-        data = base64.b64decode(search.cursor, altchars=b"-_", validate=True)
-        cursor = msgspec.json.decode(data, type=_Cursor)
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise InvalidInput("the cursor is not one that find returned: start without one") from None
-    if (cursor.order, cursor.namespace, cursor.owner) != (
-        search.order,
-        search.namespace,
-        search.owner,
-    ):
-        raise InvalidInput("the cursor belongs to another walk: start without one")
-    return cursor.at, cursor.uid

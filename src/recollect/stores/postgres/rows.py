@@ -2,26 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-import msgspec
-
 from recollect.stores.records import ConversationId, Head
-
-EPOCH = datetime.fromtimestamp(0, UTC)
-
-
-def to_micros(moment: datetime) -> int:
-    """Return microseconds since 1970."""
-    since = moment - EPOCH
-    return (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def to_moment(micros: int) -> datetime:
-    """Return the aware UTC time."""
-    return EPOCH + timedelta(0, 0, micros)
+from recollect.stores.tables import StoredHead, to_moment
 
 
 def deadline(now: int, ttl: timedelta | None) -> int | None:
@@ -74,34 +60,8 @@ def head_of(conversation: ConversationId, owner: str | None, numbers: Sequence[A
     )
 
 
-class HeadRow(msgspec.Struct):
-    """A row of the table of heads; changed in place, then saved."""
-
-    uid: int
-    namespace: str
-    name: str
-    owner: str | None
-    version: int
-    message_count: int
-    token_count: int
-    archived_count: int
-    stored_bytes: int
-    next_seq: int
-    fence: int
-    lease_holder: str | None
-    lease_until: int | None
-    created_at: int
-    updated_at: int
-    expires_at: int | None
-    folded_at: int | None
-
-    def lives_at(self, now: int) -> bool:
-        """Tell whether the deadline has not come."""
-        return self.expires_at is None or now < self.expires_at
-
-    def is_leased_at(self, now: int) -> bool:
-        """Tell whether somebody holds the lease."""
-        return self.lease_until is not None and now < self.lease_until
+class HeadRow(StoredHead):
+    """A row of the table of heads."""
 
     def numbers(self) -> list[int | None]:
         """Return what ``head_of`` takes."""
@@ -118,7 +78,3 @@ class HeadRow(msgspec.Struct):
             self.expires_at,
             self.folded_at,
         ]
-
-    def head(self) -> Head:
-        """The head as callers see it."""
-        return head_of(ConversationId(self.namespace, self.name), self.owner, self.numbers())

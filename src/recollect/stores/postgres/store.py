@@ -15,7 +15,7 @@ from recollect.stores.postgres import changes, keys, reads, sweeping
 from recollect.stores.postgres.access import access_to
 from recollect.stores.postgres.appending import append_at_once, append_together, is_plain
 from recollect.stores.postgres.lines import Lines
-from recollect.stores.postgres.rows import address_of, to_micros
+from recollect.stores.postgres.rows import address_of
 from recollect.stores.postgres.server import Server, Work
 from recollect.stores.postgres.session import Session
 from recollect.stores.postgres.statements import Statements
@@ -35,6 +35,7 @@ from recollect.stores.records import (
     Totals,
     Written,
 )
+from recollect.stores.tables import to_micros
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from recollect.errors import LeaseLost, VersionConflict
+from recollect.errors import VersionConflict
 from recollect.stores.records import (
     Change,
     ConversationId,
@@ -16,8 +16,9 @@ from recollect.stores.records import (
 )
 from recollect.stores.sqlite import keys
 from recollect.stores.sqlite.connection import WritingConnection
-from recollect.stores.sqlite.rows import HeadRow, to_micros
+from recollect.stores.sqlite.rows import HeadRow
 from recollect.stores.sqlite.statements import SQL
+from recollect.stores.tables import check, holds, to_micros
 
 # ---- the writes of the contract ------------------------------------------------------------------
 
@@ -29,7 +30,7 @@ def append(db: WritingConnection, change: Change) -> Written | Full:
     known = keys.known_write(db, change, live, now)
     if known is not None:
         return known
-    _check(change, live, now)
+    check(change, live, now)
     message_count, token_count = len(change.rows), change.tokens
     if live is not None:
         message_count += live.message_count
@@ -50,7 +51,7 @@ def replace(db: WritingConnection, change: Change) -> Written | Full:
     known = keys.known_write(db, change, live, now)
     if known is not None:
         return known
-    _check(change, live, now)
+    check(change, live, now)
     if change.limits.broken_by(len(change.rows), change.tokens):
         return Full(live.head() if live else None)
     head = live or _create(db, change, found, now)
@@ -70,7 +71,7 @@ def fold(db: WritingConnection, change: Change) -> Written | Full:
     known = keys.known_write(db, change, head, now)
     if known is not None:
         return known
-    _check(change, head, now)
+    check(change, head, now)
     weights = _weigh(db, head, change.remove) if head else []
     if head is None or len(weights) != len(change.remove):
         raise VersionConflict("a message to be folded is not live any more: read again")
@@ -95,7 +96,7 @@ def annotate(db: WritingConnection, change: Change) -> Head | None:
     known = keys.known(db, change, head, now, Head)
     if known is not None:
         return known
-    _check(change, head, now)
+    check(change, head, now)
     if head is None:
         return None
     _set_deadline(head, change, now)
@@ -111,7 +112,7 @@ def delete(db: WritingConnection, change: Change) -> bool:
     known = keys.known(db, change, live, now, bool)
     if known is not None:
         return known
-    _check(change, live, now)
+    check(change, live, now)
     if found is not None:
         db.forget_head(change.conversation)
         db.execute(SQL["delete_head"], (found.uid,))
@@ -141,7 +142,7 @@ def release(db: WritingConnection, held: Lease, at: datetime) -> bool:
     """End the lease; its fence stays behind, so that the next one gets another."""
     now = to_micros(at)
     _, head = _find(db, held.conversation, now)
-    if head is None or not _holds(held, head, now):
+    if head is None or not holds(held, head, now):
         return False
     _save_lease(db, head, None, None)
     return True
@@ -262,21 +263,3 @@ def _remove_all(db: WritingConnection, head: HeadRow, archive_as: str | None) ->
 def _remove_rows(db: WritingConnection, uid: int) -> None:
     for statement in ("remove_messages", "remove_archive", "remove_metadata", "remove_keys"):
         db.execute(SQL[statement], (uid,))
-
-
-# ---- checks, in the contract's order -------------------------------------------------------------
-
-
-def _check(change: Change, live: HeadRow | None, now: int) -> None:
-    if change.lease is not None and (live is None or not _holds(change.lease, live, now)):
-        raise LeaseLost("the lease of this conversation is no longer held: take it again")
-    version = live.version if live else 0
-    if change.expect_version is not None and change.expect_version != version:
-        raise VersionConflict(
-            f"the conversation has version {version}, not {change.expect_version}: read again"
-        )
-
-
-def _holds(held: Lease, head: HeadRow, now: int) -> bool:
-    same = (head.uid, head.fence) == (held.generation, held.fence)
-    return same and head.is_leased_at(now)

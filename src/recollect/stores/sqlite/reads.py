@@ -1,14 +1,9 @@
 """What a read does. Each function runs inside a read transaction, so all it sees is of one moment."""
 
-import base64
-import binascii
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
-
-from recollect.errors import InvalidInput
 from recollect.stores.base import decode_rows
 from recollect.stores.records import (
     Conversation,
@@ -21,10 +16,9 @@ from recollect.stores.records import (
 )
 from recollect.stores.sqlite import keys
 from recollect.stores.sqlite.database import Database
-from recollect.stores.sqlite.rows import HeadRow, to_micros, to_moment
+from recollect.stores.sqlite.rows import HeadRow
 from recollect.stores.sqlite.statements import SQL
-
-_MOST = 2**63 - 1
+from recollect.stores.tables import MOST, read_cursor, to_micros, to_moment, write_cursor
 
 
 def load(
@@ -62,17 +56,21 @@ def find(db: sqlite3.Connection, search: Search) -> Page:
         "namespace": search.namespace,
         "owner": search.owner,
         "now": to_micros(search.now),
-        "since": -_MOST if search.since is None else to_micros(search.since),
-        "until": _MOST if search.until is None else to_micros(search.until),
+        "since": -MOST if search.since is None else to_micros(search.since),
+        "until": MOST if search.until is None else to_micros(search.until),
         "prefix": search.prefix or "",
         "limit": search.limit + 1,
     }
-    at, uid = _read_cursor(search)
+    at, uid = read_cursor(search)
     values |= {"at": at, "uid": uid}
     statement = f"find_{search.order}" + ("" if search.owner is None else "_of_owner")
     rows = [HeadRow(*row) for row in db.execute(SQL[statement], values)]
     page = rows[: search.limit]
-    cursor = _write_cursor(search, page[-1]) if len(rows) > search.limit else None
+    cursor = (
+        write_cursor(search, page[-1].updated_at, page[-1].uid)
+        if len(rows) > search.limit
+        else None
+    )
     return Page(tuple(row.head() for row in page), cursor)
 
 
@@ -132,38 +130,3 @@ def _archived(db: sqlite3.Connection, head: HeadRow, part: Slice) -> _Rows:
 
 def _limit(part: Slice) -> int:
     return -1 if part.limit is None else part.limit
-
-
-# ---- cursors -------------------------------------------------------------------------------------
-
-
-class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """Where a walk stands: (updated_at, uid) of the last conversation it has met."""
-
-    order: str
-    namespace: str
-    owner: str | None
-    at: int
-    uid: int
-
-
-def _write_cursor(search: Search, row: HeadRow) -> str:
-    cursor = _Cursor(search.order, search.namespace, search.owner, row.updated_at, row.uid)
-    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
-
-
-def _read_cursor(search: Search) -> tuple[int, int]:
-    if search.cursor is None:
-        return (_MOST, _MOST) if search.order == "active" else (0, 0)
-    try:
-        data = base64.b64decode(search.cursor, altchars=b"-_", validate=True)
-        cursor = msgspec.json.decode(data, type=_Cursor)
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise InvalidInput("the cursor is not one that find returned: start without one") from None
-    if (cursor.order, cursor.namespace, cursor.owner) != (
-        search.order,
-        search.namespace,
-        search.owner,
-    ):
-        raise InvalidInput("the cursor belongs to another walk: start without one")
-    return cursor.at, cursor.uid
