@@ -78,7 +78,8 @@ async def create_redis_provider(config: RedisConfig, client: Any = None) -> Stor
     Args:
         config: where, and under which prefix.
         client: a client of redis.asyncio (a Cluster's too), used in place of the config's address
-            and never closed by us.
+            and never closed by us. The provider's own connection, made with the client's settings,
+            wants ``close()`` all the same.
 
     Raises:
         MemoryConnectionError: the server cannot be reached, or refuses the password.
