@@ -17,6 +17,8 @@ from recollect.errors import InvalidInput, MigrationNeeded
 from recollect.memory.data.migration import Survey, migrate, survey
 from recollect.messages import Message
 from recollect.stores.factory import postgres_store, seed_source
+from recollect.stores.postgres.seed_shape import SeedTable
+from recollect.stores.postgres.seed_table import SeedSource
 from recollect.stores.records import Conversation, ConversationId, NewRecord
 
 pytest_plugins = ["tests.servers.postgres_server"]
@@ -290,6 +292,26 @@ async def test_two_migrations_at_once_bring_everything_over_once(
     await fill_seed(database)
     done = await asyncio.gather(*(migrated(postgres_url, table) for _ in range(2)))
     assert {found.state for found in done} == {"done"}
+    assert await database.fetchval("SELECT count(*) FROM talks_messages") == 903
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+async def test_a_table_that_another_migration_moves_away_is_found_where_it_is(
+    postgres_url: str, table: str, database: Any, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill_seed(database)
+    real, seen = SeedSource.look, 0
+
+    async def look_and_let_another_go_first(source: SeedSource) -> SeedTable:
+        nonlocal seen
+        found = await real(source)
+        seen += 1
+        if seen == looks:
+            assert (await migrated(postgres_url, table)).state == "done"
+        return found
+
+    monkeypatch.setattr(SeedSource, "look", look_and_let_another_go_first)
+    assert (await migrated(postgres_url, table)).state == "done"
     assert await database.fetchval("SELECT count(*) FROM talks_messages") == 903
 
 

@@ -71,7 +71,19 @@ async def survey(
     source: "SeedSource", namespace: str, *, on_progress: Progress = _unheard
 ) -> Survey:
     """Read and check every row; change nothing."""
-    state = await _state(source)
+    while True:
+        state = await _state(source)
+        try:
+            return await _surveyed(source, state, namespace, on_progress)
+        except StoreCorrupt:
+            if await _state(source) == state:
+                raise
+            # another process has moved the table meanwhile: look where it is now
+
+
+async def _surveyed(
+    source: "SeedSource", state: State, namespace: str, on_progress: Progress
+) -> Survey:
     found = Survey(state=state)
     if state in {"waiting", "begun"}:
         async for row in source.rows(moved=state == "begun"):
