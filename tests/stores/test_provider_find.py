@@ -230,7 +230,7 @@ async def test_health_reports_what_was_measured(provider: StoreProvider) -> None
     assert 0 < metrics["avg_response_time"] < 5_000
     if provider.name == "InMemory":  # of the whole process, which may reuse what it has
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        assert 10_000_000 < metrics["memory_usage"] <= most
+        assert 10_000_000 < metrics["memory_usage"] <= 1.1 * most
     else:
         assert metrics["memory_usage"] - first["memory_usage"] > 5_000_000
 
