@@ -1,5 +1,6 @@
 """Projects made of YAML texts, and runs of their workflows through the real engine."""
 
+import gc
 import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,13 @@ settings.load_profile("unhurried")
 
 AUTOLOAD = 'autoload: {enabled: true, include: ["memory/*.yaml"]}\n'
 MEMORY = 'resource: memory\nid: talk\nkey: "conv:{{.user_id}}"\n'
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _left_open() -> Iterator[None]:
+    """A file or database left open warns in the module that left it, not in whichever runs later."""
+    yield
+    gc.collect()
 
 
 class ProjectFolder:

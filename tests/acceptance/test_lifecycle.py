@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -145,7 +146,7 @@ def test_the_next_run_sweeps_what_was_left(thinking: "ProjectFolder", cli: "Cli"
 
 def rows(project: "ProjectFolder") -> int:
     """Messages in the file, whether visible or not."""
-    with sqlite3.connect(project.root / ".recollect" / "store.sqlite") as db:
+    with closing(sqlite3.connect(project.root / ".recollect" / "store.sqlite")) as db:
         count: int = db.execute("SELECT count(*) FROM messages").fetchone()[0]
     return count
 

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -643,7 +644,7 @@ async def test_a_file_that_is_being_created_is_not_taken_for_another_programs(pa
         nonlocal statements
         statements += 1
         if statements == 2:
-            with sqlite3.connect(path, isolation_level=None) as creating:
+            with closing(sqlite3.connect(path, isolation_level=None)) as creating:
                 creating.execute("CREATE TABLE ours (id INTEGER)")
                 creating.execute(f"PRAGMA application_id = {database._APPLICATION}")
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -177,9 +178,8 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 def test_a_newer_table_is_left_alone(table: RunTable, path: Path) -> None:
     table.list()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 99")
-    db.close()
     with pytest.raises(SchemaTooNew, match="upgrade Recollect"):
         table.begin("r", "w", executor="e", started_at=T0)
 
