@@ -1,8 +1,9 @@
-"""A connection shared by many tasks: what is asked for while an answer is awaited goes together.
+"""A connection shared by many tasks: what is asked for at the same moment goes together.
 
-A command is sent at once when nothing is in flight, else with all others that have come meanwhile, as
-one packet. The driver makes the connection (TLS, passwords) and reads answers from it; it never sends
-anything a second time. A caller that is cancelled only stops waiting; the connection goes on.
+A command is sent at once when nothing is in flight, else with others, a few to a packet: the server
+works on these while the next ones are made. The driver makes the connection (TLS, passwords) and reads
+answers from it; it never sends anything a second time. A caller that is cancelled only stops waiting;
+the connection goes on.
 """
 
 import asyncio
@@ -20,7 +21,8 @@ from recollect.stores.redis.failures import Lost, NotSent, is_refusal, unreachab
 Command = tuple[bytes | str | int, ...]
 Connect = Callable[[], Awaitable[AbstractConnection]]
 
-_SMALL = 32 * 1024  # fits into the socket's buffer, so that sending never has to wait
+_BUFFER = 64 * 1024  # bytes that asyncio takes without making the sender wait
+_GROUP = 4  # commands that are worth a packet while the server works on others
 _LARGEST_GROUP = 1024
 _LINGER = 0.1  # seconds
 
@@ -40,9 +42,11 @@ class Lane:
         self._timeout = timeout
         self._connection: AbstractConnection | None = None
         self._connecting = asyncio.Lock()
-        self._flight: deque[asyncio.Future[Any]] = deque()
+        self._flight: deque[tuple[asyncio.Future[Any], int]] = deque()  # with the bytes it took
+        self._flying = 0  # bytes in flight
         self._waiting: deque[tuple[bytes, list[asyncio.Future[Any]]]] = deque()
         self._pump: asyncio.Task[None] | None = None
+        self._sender: asyncio.Task[None] | None = None
         self._due: float | None = None  # when the answers that are awaited must be here
         self._timer: asyncio.TimerHandle | None = None
         self._is_late = False
@@ -77,29 +81,16 @@ class Lane:
             unread: asyncio.Future[Any] = loop.create_future()
             unread.cancel()
             futures = [*(unread for _ in range(count - 1)), future]
-        connection = self._connection
-        if (
-            connection is None
-            or self._flight
-            or self._waiting
-            or len(payload) > _SMALL
-            or await _is_stale(connection)
-        ):
-            self._waiting.append((payload, futures))
-        else:
-            self._flight.extend(futures)
-            # When this fails, the pump meets the same failure and tells it.
-            with contextlib.suppress(RedisError, OSError):
-                await connection.send_packed_command(payload, check_health=False)
-        self._start_pump()
+        await self._send(payload, futures)
         return await future
 
     async def call_together(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands as one packet; return the answers, errors of the server among them."""
+        if not commands:
+            return []
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in commands]
-        self._waiting.append((b"".join(map(_packed, commands)), futures))
-        self._start_pump()
+        await self._send(b"".join(map(_packed, commands)), futures)
         answers = await asyncio.gather(*futures, return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, ResponseError):
@@ -129,7 +120,7 @@ class Lane:
     async def drain(self) -> None:
         """Wait until every answer has come."""
         while self._flight or self._waiting:
-            last = self._waiting[-1][1][-1] if self._waiting else self._flight[-1]
+            last = self._waiting[-1][1][-1] if self._waiting else self._flight[-1][0]
             await asyncio.wait([last])
 
     async def close(self) -> None:
@@ -143,6 +134,46 @@ class Lane:
                 timer.cancel()
         self._timer = self._idle_timer = None
         await self._disconnect()
+
+    # ---- sending ---------------------------------------------------------------------------------
+
+    async def _send(self, payload: bytes, futures: list[asyncio.Future[Any]]) -> None:
+        """Send a packet now or soon. It never waits for the socket: a caller may be cancelled."""
+        self._waiting.append((payload, futures))
+        connection = self._connection
+        if (
+            connection is not None
+            and self._is_due_now()
+            and (self._flight or not await _is_stale(connection))
+        ):
+            await self._send_waiting(connection)
+        elif self._flight and self._sender is None:
+            self._sender = asyncio.get_running_loop().create_task(self._send_more())
+        self._start_pump()
+
+    def _is_due_now(self) -> bool:
+        """Tell whether what waits is the only one there is, or enough, and need wait for no buffer."""
+        if len(self._waiting) != (_GROUP if self._flight else 1):
+            return False
+        return self._flying + sum(len(payload) for payload, _ in self._waiting) <= _BUFFER
+
+    async def _send_more(self) -> None:
+        """Send what has come while others were in flight."""
+        if self._flight and self._connection is not None:
+            await self._send_waiting(self._connection)
+        self._sender = None
+
+    async def _send_waiting(self, connection: AbstractConnection) -> None:
+        packets: list[bytes] = []
+        while self._waiting and len(self._flight) < _LARGEST_GROUP:
+            payload, futures = self._waiting.popleft()
+            packets.append(payload)
+            self._flight.extend((future, 0) for future in futures[:-1])
+            self._flight.append((futures[-1], len(payload)))
+            self._flying += len(payload)
+        # When this fails, reading meets the same failure and tells it.
+        with contextlib.suppress(RedisError, OSError):
+            await connection.send_packed_command(b"".join(packets), check_health=False)
 
     # ---- the task that reads ---------------------------------------------------------------------
 
@@ -240,23 +271,18 @@ class Lane:
             self._connection = await self._connected()
         return self._connection
 
-    async def _send_waiting(self, connection: AbstractConnection) -> None:
-        packets: list[bytes] = []
-        while self._waiting and len(self._flight) < _LARGEST_GROUP:
-            payload, futures = self._waiting.popleft()
-            packets.append(payload)
-            self._flight.extend(futures)
-        await connection.send_packed_command(b"".join(packets), check_health=False)
-
     async def _read(self, connection: AbstractConnection) -> None:
         flight = self._flight
+        time = asyncio.get_running_loop().time
         while flight:
             answer: Any
             try:
                 answer = await connection.read_response(disable_decoding=True)
             except ResponseError as error:
                 answer = error
-            future = flight.popleft()
+            future, size = flight.popleft()
+            self._flying -= size
+            self._due = time() + self._timeout
             if future.done():
                 continue  # cancelled: nobody waits
             if isinstance(answer, ResponseError):
@@ -279,8 +305,9 @@ class Lane:
         else:
             told = Lost(f"{self._where}: the connection broke before the answer came")
         told.__cause__ = error
+        self._flying = 0
         while self._flight:
-            future = self._flight.popleft()
+            future, _ = self._flight.popleft()
             if not future.done():
                 future.set_exception(told)
 
