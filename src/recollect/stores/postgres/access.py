@@ -1,6 +1,7 @@
 """The connections: a pool of our own, or a pool or a single connection that was passed in."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
@@ -75,9 +76,12 @@ class OwnPool:
             self._options["server_settings"] = _SETTINGS | given
         self.where = f"PostgreSQL at {_location(url, options)}"
         self._pool: Any = None
-        self._kept: list[Any] = []
-        self._may_keep = not _LIVES & options.keys()
-        self._waiting = 0
+        self._most = self._options.setdefault("max_size", 10)
+        self._may_keep = not _LIVES & self._options.keys()
+        self._taken = 0  # connections that the pool has given us
+        self._kept: list[Any] = []  # of these, the ones that nobody uses
+        self._line: deque[asyncio.Future[Any]] = deque()
+        self._renewals = 0
 
     @property
     def connections(self) -> int:
@@ -86,50 +90,84 @@ class OwnPool:
 
     async def open(self) -> None:
         """Connect."""
-        options = {"min_size": 1, "max_size": 10, **self._options}
-        options["min_size"] = min(options["min_size"], options["max_size"])
+        options = {"min_size": 1, **self._options}
+        options["min_size"] = min(options["min_size"], self._most)
         self._pool = await asyncpg.create_pool(
             self._url, connection_class=_OurConnection, **options
         )
 
     async def renew(self) -> None:
         """Let go of each connection as it comes back."""
+        self._renewals += 1
         await self._pool.expire_connections()
-        await self._give_back()
+        await self._give_back_kept()
 
     async def close(self) -> None:
         """Disconnect; everything that was lent is back."""
         if self._pool is not None:
-            await self._give_back()
+            await self._give_back_kept()
             await self._pool.close()
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection."""
         return _Lent(self)
 
-    async def take(self) -> Any:
-        """Return a connection that was kept, or one of the pool."""
+    async def take(self) -> tuple[Any, int]:
+        """Return a connection, and what ``put_back`` wants to know of it."""
         while self._kept:
             connection = self._kept.pop()
             if not connection.is_closed():
-                return connection
-            await self._pool.release(connection)
-        self._waiting += 1
+                return connection, self._renewals
+            await self._give_back(connection)
+        if self._taken < self._most or not self._may_keep:
+            self._taken += 1
+            try:
+                return await self._pool.acquire(), self._renewals
+            except BaseException:
+                self._taken -= 1
+                self._call_next()
+                raise
+        waiting: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._line.append(waiting)
         try:
-            return await self._pool.acquire()
-        finally:
-            self._waiting -= 1
+            connection = await waiting
+        except asyncio.CancelledError:
+            if waiting.done() and not waiting.cancelled():  # it came too late
+                self._pass_on(waiting.result())
+            raise
+        return (connection, self._renewals) if connection is not None else await self.take()
 
-    async def put_back(self, connection: Any, *, broken: bool) -> None:
-        """Keep a connection, as giving it back costs a tenth of an append, unless others wait."""
-        if broken or self._waiting or not self._may_keep or connection.is_closed():
-            await self._pool.release(connection)
+    async def put_back(self, connection: Any, renewals: int, *, broken: bool) -> None:
+        """Pass a connection on, or keep it: to give it to the pool costs a tenth of an append."""
+        is_fit = self._may_keep and not broken and renewals == self._renewals
+        if is_fit and not connection.is_closed():
+            self._pass_on(connection)
         else:
+            await self._give_back(connection)
+
+    def _pass_on(self, connection: Any) -> None:
+        if not self._call_next(connection) and connection is not None:
             self._kept.append(connection)
 
-    async def _give_back(self) -> None:
+    def _call_next(self, connection: Any = None) -> bool:
+        """Give the connection to the first in the line; without one it shall ask the pool."""
+        while self._line:
+            waiting = self._line.popleft()
+            if not waiting.done():
+                waiting.set_result(connection)
+                return True
+        return False
+
+    async def _give_back(self, connection: Any) -> None:
+        try:
+            await self._pool.release(connection)
+        finally:
+            self._taken -= 1
+            self._call_next()
+
+    async def _give_back_kept(self) -> None:
         while self._kept:
-            await self._pool.release(self._kept.pop())
+            await self._give_back(self._kept.pop())
 
 
 class _Lent(AbstractAsyncContextManager[Connection]):
@@ -139,14 +177,13 @@ class _Lent(AbstractAsyncContextManager[Connection]):
         self._pool = pool
 
     async def __aenter__(self) -> Connection:
-        connection: Connection = await self._pool.take()
-        self._connection = connection
-        return connection
+        self._connection, self._renewals = await self._pool.take()
+        return self._connection  # type: ignore[no-any-return]  # asyncpg has no types
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         if isinstance(error, asyncio.CancelledError):
             self._connection.terminate()  # asyncpg would wait for the answer, which may never come
-        await self._pool.put_back(self._connection, broken=error is not None)
+        await self._pool.put_back(self._connection, self._renewals, broken=error is not None)
 
 
 class GivenPool:
