@@ -226,6 +226,24 @@ async def test_a_damaged_page_spoils_only_what_lies_on_it(store: SqliteStore, pa
         assert await texts(again, ConversationId("space", "whole")) == ["fine"]
 
 
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [("stored_at = 1 << 62", "its time"), ("data = 5", "not a message: TypeError")],
+    ids=["time", "number"],
+)
+async def test_a_record_that_somebody_spoiled_is_damaged(
+    store: SqliteStore, path: Path, spoil: str, says: str
+) -> None:
+    await store.append(HERE, said("a", "a secret", "c"))
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE messages SET data = CAST(data AS TEXT) WHERE seq = 1")
+        db.execute(f"UPDATE messages SET {spoil} WHERE seq = 2")
+    found = await store.load(HERE)
+    assert found is not None
+    assert [record.message.text for record in found.records] == ["a", "c"]
+    assert [(one.seq, says in one.reason) for one in found.damaged] == [(2, True)]
+
+
 async def test_missing_tables_are_told_as_damage(store: SqliteStore, path: Path) -> None:
     await store.close()
     db = sqlite3.connect(path)

@@ -29,6 +29,7 @@ from recollect.messages import (
     Unit,
     body,
     decode,
+    decode_all,
     encode,
     freeze,
     new_message_id,
@@ -445,6 +446,22 @@ def test_empty_metadata_are_shared() -> None:
 
 # ---- JSON ----------------------------------------------------------------------------------------
 
+USUAL = Message("user", "hi", metadata={"a": 1})
+
+
+def read(data: bytes) -> Message:
+    """Read a message in every way there is, and see that they agree."""
+    ways = [next(decode_all([data])), list(decode_all([encode(USUAL), data, encode(FULL)]))[1]]
+    for way in ways:
+        if isinstance(way, InvalidMessage):
+            with pytest.raises(InvalidMessage, match=f"^{re.escape(str(way))}$"):
+                decode(data)
+            continue
+        found = decode(data)
+        assert (type(way), way, repr(way)) == (Message, found, repr(found))
+        assert type(way.metadata) is type(found.metadata) is FrozenDict
+    return decode(data)
+
 
 def test_a_message_comes_back_equal() -> None:
     assert decode(encode(FULL)) == FULL
@@ -505,7 +522,7 @@ def test_fields_it_does_not_know_are_ignored() -> None:
 )  # fmt: skip
 def test_bytes_that_are_no_message_are_refused_without_quoting_them(data: bytes) -> None:
     with pytest.raises(InvalidMessage) as caught:
-        decode(data)
+        read(data)
     assert "secret" not in str(caught.value)
 
 
@@ -524,14 +541,14 @@ def test_bytes_that_are_no_message_are_refused_without_quoting_them(data: bytes)
 )  # fmt: skip
 def test_what_is_read_is_what_would_be_built_of_it(part: str) -> None:
     plain = {"role": "user", "message_id": "m", "timestamp": "2026-01-01T00:00:00Z"}
-    data = json.dumps(plain)[:-1] + f", {part}}}"  # a later field wins
+    data = f"{json.dumps(plain)[:-1]}, {part}}}".encode()  # a later field wins
     try:
         built = Message(**json.loads(data))
     except InvalidMessage:
         with pytest.raises(InvalidMessage):
-            decode(data)
+            read(data)
         return
-    found = decode(data)
+    found = read(data)
     assert found == built
     assert type(found) is Message
     assert repr(found) == repr(built)  # 1, 1.0 and True are equal
@@ -577,7 +594,7 @@ messages = st.builds(
 
 @given(messages)
 def test_any_message_comes_back_equal(message: Message) -> None:
-    assert decode(encode(message)) == message
+    assert read(encode(message)) == message
     assert encode(decode(encode(message))) == encode(message)
     assert Message(**to_json(message)) == message
     assert body(decode(encode(message))) == body(message)
@@ -586,10 +603,25 @@ def test_any_message_comes_back_equal(message: Message) -> None:
 @given(st.binary() | st.text())
 def test_any_bytes_are_a_message_or_refused(data: bytes | str) -> None:
     try:
-        found = decode(data)
+        found = read(data.encode(errors="replace") if isinstance(data, str) else data)
     except InvalidMessage:
         return
     assert found.role in ROLES
+
+
+@given(st.lists(messages, max_size=8), st.integers(1, 40))
+def test_many_come_back_in_order(some: list[Message], times: int) -> None:
+    assert list(decode_all([encode(message) for message in some * times])) == some * times
+
+
+def test_one_that_is_cut_in_two_is_two_damages() -> None:
+    whole = encode(USUAL)
+    cut = [whole, whole[:20], whole[20:], whole]
+    found = list(decode_all(cut))
+    assert [type(one) for one in found] == [Message, InvalidMessage, InvalidMessage, Message]
+    assert [type(one) for one in decode_all([b"%b,%b" % (whole, whole)])] == [InvalidMessage]
+    two_as_one = list(decode_all([b"%b,%b" % (whole, whole[:-1]), b"}"]))
+    assert [type(one) for one in two_as_one] == [InvalidMessage, InvalidMessage]
 
 
 # ---- body ----------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ raises KeyReused. Order of checks: key, lease, expect_version, limits.
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from types import TracebackType
@@ -44,7 +44,7 @@ from recollect.errors import (
     InvalidMessage,
     KeyReused,
 )
-from recollect.messages import body, check_text, decode, encode, freeze
+from recollect.messages import body, check_text, decode_all, encode, freeze
 from recollect.stores.records import (
     UNLIMITED,
     CallLimits,
@@ -661,20 +661,26 @@ def known_result(data: bytes, body_hash: bytes, key: Key, kind: type[T]) -> T:
 
 
 def decode_rows(
-    rows: Iterable[tuple[int, int, int, bytes, str | None]],
+    rows: Sequence[Sequence[Any]],
 ) -> tuple[tuple[Record, ...], tuple[Damage, ...]]:
-    """Decode (seq, tokens, stored_at, data, batch) rows; the unreadable ones become damages.
+    """Decode rows of seq, tokens, stored_at, data, batch, ...; the unreadable become damages.
 
     ``stored_at`` is in microseconds since 1970.
     """
     records: list[Record] = []
     damaged: list[Damage] = []
     micros, moment = 0, _EPOCH
-    for seq, tokens, stored_at, data, batch in rows:
+    messages = decode_all([row[3] for row in rows])
+    for row, message in zip(rows, messages, strict=True):
+        seq, stored_at = row[0], row[2]
         if stored_at != micros:  # what was stored together has one time
-            micros, moment = stored_at, _EPOCH + timedelta(0, 0, stored_at)
-        try:
-            records.append(Record(seq, tokens, moment, decode(data), batch))
-        except InvalidMessage as error:
-            damaged.append(Damage(seq, str(error)))
+            try:
+                micros, moment = stored_at, _EPOCH + timedelta(0, 0, stored_at)
+            except OverflowError:
+                damaged.append(Damage(seq, "its time is not as Recollect left it"))
+                continue
+        if isinstance(message, InvalidMessage):
+            damaged.append(Damage(seq, str(message)))
+        else:
+            records.append(Record(seq, row[1], moment, message, row[4]))
     return tuple(records), tuple(damaged)

@@ -24,33 +24,53 @@ async def load_many(
 ) -> list[Conversation | None]:
     """Read heads, slices and metadata."""
     addresses = [address_of(conversation) for conversation in conversations]
-    name = "archived" if part.source == "archive" else "live"
-    rows = await session.rows(
-        f"load_{name}" if part.last is None else f"load_last_{name}",
-        addresses=addresses,
-        now=to_micros(at),
-        after=part.after or 0,
-        offset=part.offset,
-        limit=_limit(part),
-        batch=None if part.batch is None else part.batch.encode(),
-    )
-    heads = {row[6]: row for row in rows if row[6] is not None}
-    slices: dict[int, list[Any]] = {row[0]: [] for row in heads.values()}
-    for row in rows[len(heads) :] if part.last is None else reversed(rows[len(heads) :]):
-        slices[row[0]].append(row[1:6])
+    rows = await session.rows(f"load_many_{_slice(part)}", addresses=addresses, **_asked(part, at))
+    heads = {row["address"]: row for row in rows if row["address"] is not None}
+    slices: dict[int, list[Any]] = {row["uid"]: [] for row in heads.values()}
+    for row in rows[len(heads) :]:
+        slices[row["uid"]].append(row)
     return [
-        _conversation(conversation, heads[address], slices[heads[address][0]])
+        _conversation(conversation, heads[address], slices[heads[address]["uid"]], part)
         if address in heads
         else None
         for conversation, address in zip(conversations, addresses, strict=True)
     ]
 
 
-def _conversation(conversation: ConversationId, head: Any, rows: Sequence[Any]) -> Conversation:
-    if rows and rows[0][4] is not None:
-        rows = [(*row, batch.decode()) for *row, batch in rows]
+async def load(
+    session: Session, conversation: ConversationId, part: Slice, at: datetime
+) -> Conversation | None:
+    """Read head, slice and metadata of one conversation."""
+    address = address_of(conversation)
+    rows = await session.rows(f"load_{_slice(part)}", address=address, **_asked(part, at))
+    return _conversation(conversation, rows[0], rows[1:], part) if rows else None
+
+
+def _slice(part: Slice) -> str:
+    name = "archived" if part.source == "archive" else "live"
+    return name if part.last is None else f"last_{name}"
+
+
+def _asked(part: Slice, at: datetime) -> dict[str, Any]:
+    return {
+        "now": to_micros(at),
+        "after": part.after or 0,
+        "offset": part.offset,
+        "limit": _limit(part),
+        "batch": None if part.batch is None else part.batch.encode(),
+    }
+
+
+def _conversation(
+    conversation: ConversationId, head: Any, rows: Sequence[Any], part: Slice
+) -> Conversation:
+    """Make a conversation of rows that begin with seq, tokens, stored_at, data and batch."""
+    if part.last is not None:  # the last comes first
+        rows = rows[::-1]
+    if part.source == "archive":
+        rows = [(*row[:4], row[4].decode()) for row in rows]
     records, damaged = decode_rows(rows)
-    *_, owner, numbers, names, values = head
+    owner, numbers, names, values = head[5:9]
     texts = zip(names, values, strict=True)
     metadata = {name.decode(): value.decode() for name, value in texts}
     return Conversation(head_of(conversation, owner, numbers), records, metadata, damaged)

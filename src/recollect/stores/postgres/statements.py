@@ -26,8 +26,8 @@ def _read(file: str) -> dict[str, str]:
 _SCHEMA = _read("schema.sql")
 _STATEMENTS = _read("statements.sql") | _read("view.sql") | _read("migration.sql")
 _NAMES = tuple(_SCHEMA)
-_FRAGMENTS = ("numbers", "head_row", "append_", "unless_", "appended", "read_head", "live", "last_",
-              "archived", "listed", "clean_")  # fmt: skip
+_FRAGMENTS = ("numbers", "head_row", "append_", "unless_", "appended", "read_head", "summary", "live",
+              "last_", "archived", "listed", "clean_")  # fmt: skip
 
 _SEED_TABLES = {"table": "", "migrating": "_migrating", "original": "_before_recollect"}
 """What has the name itself, our view or a table of the seed's shape, and where that is moved to."""
@@ -118,11 +118,15 @@ class Statements:
         return found
 
     def _loads(self) -> dict[str, Statement]:
-        slices = ("live", "last_live", "archived", "last_archived")
-        return {
-            f"load_{name}": Statement(self._filled("<read_head>", {"slice": f"<{name}>"}))
-            for name in slices
-        }
+        """Return the reads of one conversation or many: its head, then a slice of its messages."""
+        found = {}
+        for name in ("live", "last_live", "archived", "last_archived"):
+            nothing = "NULL, NULL::bigint[], NULL::bytea[], NULL::bytea[]"
+            parts = {"slice": f"<{name}>", "uid": "(SELECT uid FROM h)", "nothing": nothing}
+            found[f"load_{name}"] = Statement(self._filled("<read_head>", parts))
+            parts |= {"uid": "h.uid", "nothing": f"{nothing}, h.uid, NULL::bytea"}
+            found[f"load_many_{name}"] = Statement(self._filled("<read_heads>", parts))
+        return found
 
     def _filled(self, text: str, parts: Mapping[str, str]) -> str:
         while _PART.search(text):

@@ -239,36 +239,48 @@ DELETE FROM {keys} WHERE uid = :uid
 
 -- ---- reads --------------------------------------------------------------------------------------
 
--- name: read_head
+-- name: read_heads
 -- First a row for each conversation with what is known of it, then its messages.
 WITH h AS (
-    SELECT uid, address, owner, <numbers> AS numbers FROM {heads}
+    SELECT * FROM {heads}
     WHERE address = ANY(:addresses::bytea[]) AND (expires_at IS NULL OR expires_at > :now)
 )
-SELECT uid, 0::bigint AS seq, 0::bigint AS tokens, 0::bigint AS stored_at, NULL::bytea AS data,
-       NULL::bytea AS batch, address, owner, numbers,
-       ARRAY(SELECT name FROM {metadata} WHERE {metadata}.uid = h.uid ORDER BY name_hash) AS names,
-       ARRAY(SELECT value FROM {metadata} WHERE {metadata}.uid = h.uid ORDER BY name_hash) AS vals
-FROM h
+SELECT 0::bigint AS seq, 0::bigint AS tokens, 0::bigint AS stored_at, NULL::bytea AS data,
+       NULL::bytea AS batch, <summary>, uid, address FROM h
 UNION ALL
-SELECT h.uid, chosen.*, NULL, NULL, NULL, NULL, NULL FROM h CROSS JOIN LATERAL (<slice>) AS chosen
+SELECT chosen.* FROM h CROSS JOIN LATERAL (<slice>) AS chosen
+
+-- name: read_head
+-- The same of one conversation: without a join it takes a quarter less.
+WITH h AS MATERIALIZED (
+    SELECT * FROM {heads} WHERE address = :address AND (expires_at IS NULL OR expires_at > :now)
+)
+SELECT 0::bigint AS seq, 0::bigint AS tokens, 0::bigint AS stored_at, NULL::bytea AS data,
+       NULL::bytea AS batch, <summary> FROM h
+UNION ALL
+(<slice>)
+
+-- name: summary
+owner, <numbers> AS numbers,
+ARRAY(SELECT name FROM {metadata} WHERE {metadata}.uid = h.uid ORDER BY name_hash) AS names,
+ARRAY(SELECT value FROM {metadata} WHERE {metadata}.uid = h.uid ORDER BY name_hash) AS vals
 
 -- name: live
-SELECT seq, tokens, stored_at, data, NULL::bytea AS batch FROM {messages}
-WHERE uid = h.uid AND seq > :after ORDER BY seq LIMIT :limit OFFSET :offset
+SELECT seq, tokens, stored_at, data, NULL::bytea AS batch, <nothing> FROM {messages}
+WHERE uid = <uid> AND seq > :after ORDER BY seq LIMIT :limit OFFSET :offset
 
 -- name: last_live
-SELECT seq, tokens, stored_at, data, NULL::bytea AS batch FROM {messages}
-WHERE uid = h.uid ORDER BY seq DESC LIMIT :limit
+SELECT seq, tokens, stored_at, data, NULL::bytea AS batch, <nothing> FROM {messages}
+WHERE uid = <uid> ORDER BY seq DESC LIMIT :limit
 
 -- name: archived
-SELECT seq, tokens, stored_at, data, batch FROM {archive}
-WHERE uid = h.uid AND seq > :after AND (:batch::bytea IS NULL OR batch = :batch)
+SELECT seq, tokens, stored_at, data, batch, <nothing> FROM {archive}
+WHERE uid = <uid> AND seq > :after AND (:batch::bytea IS NULL OR batch = :batch)
 ORDER BY place LIMIT :limit OFFSET :offset
 
 -- name: last_archived
-SELECT seq, tokens, stored_at, data, batch FROM {archive}
-WHERE uid = h.uid AND (:batch::bytea IS NULL OR batch = :batch)
+SELECT seq, tokens, stored_at, data, batch, <nothing> FROM {archive}
+WHERE uid = <uid> AND (:batch::bytea IS NULL OR batch = :batch)
 ORDER BY place DESC LIMIT :limit
 
 -- name: listed

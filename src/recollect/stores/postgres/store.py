@@ -165,8 +165,7 @@ class PostgresStore(Store):
     async def _load(
         self, conversation: ConversationId, part: Slice, now: datetime
     ) -> Conversation | None:
-        (found,) = await self._load_many([conversation], part, now)
-        return found
+        return await self._server.read(lambda s: reads.load(s, conversation, part, now))
 
     @override
     async def _load_many(

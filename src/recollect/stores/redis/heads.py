@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from recollect.errors import InvalidMessage, StoreCorrupt
-from recollect.messages import decode
+from recollect.errors import StoreCorrupt
+from recollect.stores.base import decode_rows
 from recollect.stores.records import ConversationId, Damage, Head, Record, Written
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -110,9 +110,9 @@ def read_items(
 
     One whose front cannot be read is named by the seq that would be next.
     """
-    records: list[Record] = []
-    damaged: list[Damage] = []
-    micros, moment, last = b"0", _EPOCH, 0
+    rows: list[tuple[int, int, int, bytes, str | None]] = []
+    unplaced: list[Damage] = []
+    last = 0
     batch: str | None = None
     for item in items:
         text = item
@@ -122,12 +122,9 @@ def read_items(
                 batch, text = text[: int(size)].decode(), text[int(size) :]
             front, tokens, stored_at, data = text.split(b"|", 3)
             last = int(front)
-            if stored_at != micros:  # what was stored together has one time
-                micros, moment = stored_at, to_moment(stored_at)
-            records.append(Record(last, int(tokens), moment, decode(data), batch))
-        except InvalidMessage as error:
-            damaged.append(Damage(last, str(error)))
-        except (ValueError, OverflowError):
+            rows.append((last, int(tokens), int(stored_at), data, batch))
+        except ValueError:
             last += 1
-            damaged.append(Damage(last, "its front is not as Recollect left it"))
-    return tuple(records), tuple(damaged)
+            unplaced.append(Damage(last, "its front is not as Recollect left it"))
+    records, damaged = decode_rows(rows)
+    return records, tuple(sorted((*damaged, *unplaced), key=lambda damage: damage.seq))
