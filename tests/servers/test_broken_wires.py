@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import pytest_asyncio
 
-from recollect.errors import OutcomeUnknown
+from recollect.errors import OutcomeUnknown, StoreUnavailable
 from recollect.messages import Message
 from recollect.stores.base import Store
 from recollect.stores.postgres import PostgresStore
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.servers.redis_fixtures", "tests.servers.postgres_server"]
 
 HERE = ConversationId("acme/chat", "c-1")
+PATIENCE = timedelta(seconds=1)
+SETTINGS = {"max_size": 1, "command_timeout": 1, "timeout": 1}
 _numbers = count()
 
 
@@ -47,10 +50,10 @@ async def wired(
     async with relay:
         if request.param == "Redis":
             url = relay.instead_of(redis_server.url)
-            store: Store = RedisStore(url, prefix=f"{name}:")
+            store: Store = RedisStore(url, prefix=f"{name}:", timeout=PATIENCE)
         else:
             url = f"postgresql://postgres@127.0.0.1:{relay.port}/postgres"
-            store = PostgresStore(url, table_name=name, options={"max_size": 1})
+            store = PostgresStore(url, table_name=name, options=SETTINGS)
         async with store:
             await prepare(store)
             await store.append(HERE, say("a"))
@@ -126,3 +129,22 @@ async def test_a_caller_that_leaves_disturbs_no_other(wired: Wired) -> None:
     stored = await texts(store)
     assert len(stored) == len(set(stored))
     assert {str(n) for n in range(30) if n % 3} <= set(stored)
+
+
+async def test_an_answer_that_never_comes_is_not_waited_for(wired: Wired) -> None:
+    store, relay = wired
+    relay.holds_answers = True
+    async with asyncio.timeout(30):
+        with pytest.raises(OutcomeUnknown):
+            await store.append(HERE, say("b"))
+        with pytest.raises(StoreUnavailable):
+            await store.append(HERE, say("c"), key="k")
+        with pytest.raises(StoreUnavailable):
+            await store.replace(HERE, say("d"), expect_version=1, key="k2")
+        with pytest.raises(StoreUnavailable):
+            await store.load(HERE)
+    relay.let_go()
+    assert (await texts(store))[:2] == ["a", "b"]
+    again = await store.append(HERE, say("c"), key="k")
+    assert isinstance(again, Written)
+    assert (await texts(store)).count("c") == 1

@@ -23,6 +23,8 @@ _SETTINGS = {
 }
 
 
+_PATIENCE = 60.0  # seconds that an answer may take
+
 # Who sets one of these wants the pool to count every use.
 _LIVES = {"max_queries", "max_inactive_connection_lifetime", "setup", "reset"}
 
@@ -90,7 +92,7 @@ class OwnPool:
 
     async def open(self) -> None:
         """Connect."""
-        options = {"min_size": 1, **self._options}
+        options = {"min_size": 1, "command_timeout": _PATIENCE, **self._options}
         options["min_size"] = min(options["min_size"], self._most)
         self._pool = await asyncpg.create_pool(
             self._url, connection_class=_OurConnection, **options
@@ -181,7 +183,7 @@ class _Lent(AbstractAsyncContextManager[Connection]):
         return self._connection  # type: ignore[no-any-return]  # asyncpg has no types
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
-        if isinstance(error, asyncio.CancelledError):
+        if isinstance(error, asyncio.CancelledError | TimeoutError):
             self._connection.terminate()  # asyncpg would wait for the answer, which may never come
         await self._pool.put_back(self._connection, self._renewals, broken=error is not None)
 

@@ -9,7 +9,7 @@ from recollect.stores.postgres.statements import Statements
 
 T = TypeVar("T")
 
-_PATIENCE = 1.0  # seconds that a cancelled caller waits for a server to undo what it did
+_PATIENCE = 1.0  # seconds that a caller who gave up waits for a server to undo what it did
 
 Row = Sequence[Any]  # one that also knows its columns by name
 
@@ -89,7 +89,7 @@ class Session:
         await transaction.start()
         try:
             result = await work(self)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, TimeoutError):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PATIENCE):
                     await transaction.rollback()

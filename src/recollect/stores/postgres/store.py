@@ -57,8 +57,9 @@ class PostgresStore(Store):
         table_name: what the tables' names begin with; ``SCHEMA.NAME`` is allowed.
         pgbouncer: there is a PgBouncer in transaction mode between: statements are not kept prepared,
             and each takes two round trips.
-        migrating: open beside a table of the seed's shape, to bring it over.
+        migrating: open beside a table of the seed's shape, to bring it over, however long that takes.
         options: further arguments of ``asyncpg.create_pool``, such as host, ssl or max_size.
+            ``timeout`` and ``command_timeout``, the seconds to connect and to answer, are 60 each.
         clock: the source of all times.
         call_limits: how much one call may carry.
     """
@@ -76,7 +77,10 @@ class PostgresStore(Store):
         call_limits: CallLimits | None = None,
     ) -> None:
         super().__init__(clock=clock, call_limits=call_limits)
-        access = access_to(url, connection, pgbouncer=pgbouncer, options=options or {})
+        given = dict(options or {})
+        if migrating:
+            given.setdefault("command_timeout", None)
+        access = access_to(url, connection, pgbouncer=pgbouncer, options=given)
         self._server = Server(access, Statements(table_name), migrating=migrating)
         self._lines = Lines(self._append_alone, self._append_together)
         self._keyed_writes = 0
