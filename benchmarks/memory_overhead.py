@@ -1,7 +1,8 @@
 """What a memory costs beside its store: privacy, counting, budget; large messages; many memories.
 
 Run ``python -m benchmarks.memory_overhead [--rounds N] [--only NAMES] [--json] [--check]``. Names:
-``overhead`` ``pair`` ``open`` ``large`` ``delay`` ``patterns``. It starts a Redis server of its own.
+``overhead`` ``operations`` ``pair`` ``open`` ``large`` ``delay`` ``patterns``. It starts a Redis server
+of its own. Fewer than ten rounds also hold fewer memories; fewer than three leave out the 50 callers.
 
 The message has 200 characters and three metadata fields; the policy has five patterns, the seed's e-mail
 address among them; tokens are counted exactly (gpt-4o); the memory has both limits. Overhead is the
@@ -11,6 +12,7 @@ waits nor writes is measured in processor time, so that a busy machine does not 
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import platform
@@ -27,9 +29,9 @@ from typing import Any, NamedTuple
 
 from recollect.memory.budget import limits_of
 from recollect.memory.memory import Memory
-from recollect.memory.operations import ReadConfig
+from recollect.memory.operations import OPERATIONS, Operation, ReadConfig
 from recollect.memory.privacy import Redactor
-from recollect.memory.registry import Defined, Memories, Registry
+from recollect.memory.registry import Defined, Memories, Registry, Request
 from recollect.memory.resource import Resource
 from recollect.messages import Message, ToolCall, ToolCallFunction
 from recollect.stores.base import Store
@@ -170,6 +172,58 @@ async def _appends(memories: Memories, text: str, times: int) -> tuple[list[floa
     return ours, bare
 
 
+# ---- every operation -----------------------------------------------------------------------------
+
+CALLERS = 50
+_SAID = {"payload": {"role": "user", "content": TEXT, "metadata": METADATA}}
+ASKED: dict[Operation, dict[str, Any]] = {
+    "read": {},
+    "write": _SAID,
+    "append": _SAID,
+    "delete": {},
+    "flush": {"config": {"force": True}},
+    "health": {"config": {"include_stats": True}},
+    "clear": {"config": {"confirm": True, "backup": True}},
+    "stats": {"config": {"include_content": True}},
+}
+
+
+async def operations(stores: Stores, rounds: int) -> list[Row]:
+    """Time every operation on memories of 100 messages, asked by one caller and by 50 at once.
+
+    The whole of it, the store's work too, which is more than the overhead that the seed limits. Of 50
+    callers it is only told: they share a processor, and wait for each other most of the time.
+    """
+    rows = []
+    for name, store in stores.items():
+        memories = memories_of(store)
+        for operation in OPERATIONS:
+            for callers, times in ((1, 10 * rounds), (CALLERS, rounds // 3)):
+                if not times:
+                    continue
+                taken: list[float] = []
+                for _ in range(times):
+                    taken += await _asked(memories, operation, callers)
+                what = f"{operation}, {callers} at once, 100 messages, {name}, p95"
+                target = 50 if callers == 1 else None
+                rows.append(Row(what, percentile(taken, 0.95) * 1e3, "ms", target))
+    return rows
+
+
+async def _asked(memories: Memories, operation: Operation, callers: int) -> list[float]:
+    """Ask for an operation on that many memories at once; return how long each took."""
+    kept = [memories.open("talk", f"caller-{n}") for n in range(callers)]
+    for memory in kept:
+        await memory.store.delete(memory.address)
+        await memory.append([small() for _ in range(100)])
+    now = memories.durable.clock.now()
+    requests = (
+        Request(operation=operation, memory_ref="talk", key=memory.key, **ASKED[operation])
+        for memory in kept
+    )
+    return await asyncio.gather(*(seconds(memories.perform(r, now=now)) for r in requests))
+
+
 # ---- append and read -----------------------------------------------------------------------------
 
 
@@ -202,36 +256,60 @@ OPEN = 10_000
 
 
 async def open_many(stores: Stores, rounds: int) -> list[Row]:
-    """Hold 10,000 memories with a message each, in a process of its own for each store."""
+    """Hold 10,000 memories with a message each, then 1,000 with 100; a process for each store."""
     rows = []
+    many = OPEN if rounds >= 10 else 200 * rounds
     for name in ("in memory", "SQLite"):
+        held = ((many, 1), (many // 10, 100))
         out = await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, "-m", "benchmarks.memory_overhead", "--hold", name],
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.memory_overhead",
+                "--hold",
+                json.dumps([name, held]),
+            ],
             capture_output=True,
             text=True,
             check=True,
         )
-        before, after = map(float, out.stdout.split())
-        what = f"{OPEN:,} open memories with a message each, {name}"
-        rows.append(Row(f"{what}, the process", after, "MB", 300))
-        rows.append(Row(f"{what}, each", (after - before) * 1e3 / OPEN, "kB"))
+        for (memories, messages), told in zip(held, out.stdout.splitlines(), strict=True):
+            before, after, peak = map(float, told.split())
+            what = f"{memories:,} open memories, {messages} messages in each, {name}"
+            rows.append(Row(f"{what}, the process", peak, "MB", 300))
+            rows.append(Row(f"{what}, each", (after - before) * 1e3 / memories, "kB", 10_000))
     return rows
 
 
-async def hold(name: str) -> None:
-    """Print the megabytes of this process with one memory, and with all of them."""
+async def hold(name: str, held: Sequence[tuple[int, int]]) -> None:
+    """Hold memories with messages; print a line for each kind.
+
+    In it are the megabytes of this process before, with all of them, and at most so far.
+    """
     with tempfile.TemporaryDirectory() as folder:
         url = "memory://" if name == "in memory" else "sqlite:///many.db"
         async with make_store(url, folder=Path(folder)) as store:
-            memories = memories_of(store)
-            await memories.open("talk", "first").append([small()])
-            before = _peak_megabytes()
+            opened = memories_of(store)
+            await opened.open("talk", "first").append([small()])
             kept: list[Memory] = []
-            for n in range(OPEN):
-                kept.append(memories.open("talk", f"user-{n}:session-{n}"))
-                await kept[-1].append([small()])
-            print(before, _peak_megabytes())
+            for memories, messages in held:
+                gc.collect()
+                before = _megabytes()
+                for n in range(memories):
+                    kept.append(opened.open("talk", f"user-{n}:session-{messages}"))
+                    await kept[-1].append([small() for _ in range(messages)])
+                gc.collect()
+                print(before, _megabytes(), _peak_megabytes())
+
+
+def _megabytes() -> float:
+    """Return what the process has in memory now; where only Linux tells, the most it has had."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except FileNotFoundError:
+        return _peak_megabytes()
+    return pages * rlimits.getpagesize() / MIB
 
 
 def _peak_megabytes() -> float:
@@ -373,6 +451,7 @@ async def patterns(stores: Stores, rounds: int) -> list[Row]:
 
 PARTS: dict[str, Callable[[Stores, int], Awaitable[list[Row]]]] = {
     "overhead": overhead,
+    "operations": operations,
     "pair": pair,
     "open": open_many,
     "large": large,
@@ -404,7 +483,7 @@ def main() -> None:
     parser.add_argument("--hold", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.hold:
-        asyncio.run(hold(options.hold))
+        asyncio.run(hold(*json.loads(options.hold)))
         return
     if not options.json:
         print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")

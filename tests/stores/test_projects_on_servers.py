@@ -1,10 +1,15 @@
 """A project moves to a server by changing one URL."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recollect.errors import StoreUnavailable
+from recollect.messages import Message
 from recollect.project.app import open_app
 from recollect.project.users import add_workflow_file, load_project
-from tests.servers.redis_server import RedisServer
+from recollect.stores.factory import make_store
+from recollect.stores.records import ConversationId, NewRecord
+from tests.servers.redis_server import RedisCluster, RedisServer
 
 if TYPE_CHECKING:
     from tests.conftest import ProjectFolder
@@ -34,6 +39,32 @@ async def test_a_project_remembers_on_redis(
     project: "ProjectFolder", redis_server: RedisServer
 ) -> None:
     await remembers(project, redis_server.url)
+
+
+async def test_a_project_remembers_on_a_cluster(
+    project: "ProjectFolder", redis_cluster: RedisCluster
+) -> None:
+    """Rows 37 and 49 of specs/memory.md section 13, (C)."""
+    url = redis_cluster.nodes[2].url
+    await remembers(project, url.replace("redis:", "redis+cluster:"))
+
+
+async def test_a_node_of_a_cluster_is_told_from_a_lone_server(
+    redis_cluster: RedisCluster,
+) -> None:
+    refusals = []
+    for node in redis_cluster.nodes:
+        store = make_store(node.url, folder=Path())
+        for key in "abcdefgh":
+            try:
+                await store.append(ConversationId("n", key), [NewRecord(Message("user", "x"))])
+            except StoreUnavailable as refused:
+                refusals.append(str(refused))
+        await store.close()
+    assert refusals
+    for text in refusals:
+        assert "is a node of a Cluster" in text
+        assert "redis+cluster://" in text
 
 
 async def test_a_project_remembers_on_postgres(project: "ProjectFolder", postgres_url: str) -> None:

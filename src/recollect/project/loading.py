@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SCHEMES = {
     "sqlite": "sqlite", "memory": "memory", "redis": "redis", "rediss": "redis", "unix": "redis",
+    "redis+cluster": "redis", "rediss+cluster": "redis",
     "postgres": "postgres", "postgresql": "postgres",
 }  # fmt: skip
 """Schemes of store URLs, and what ``persistence.type`` calls them."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _KNOWN = (
     "sqlite:///FILE (relative to the project), sqlite:////ABSOLUTE/FILE, memory://, "
-    "redis://HOST:PORT/DB, postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+    "redis://HOST:PORT/DB, redis+cluster://HOST:PORT, postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 )
 
 
@@ -43,13 +43,16 @@ def make_store(
         return sqlite_store(_file(url, folder), clock=clock, call_limits=call_limits)
     if parts.scheme in {"redis", "rediss", "unix"}:
         return redis_store(url, clock=clock, call_limits=call_limits)
+    if parts.scheme in {"redis+cluster", "rediss+cluster"}:
+        plain = url.replace("+cluster", "", 1)
+        return redis_store(plain, cluster=True, clock=clock, call_limits=call_limits)
     if parts.scheme in {"postgres", "postgresql"}:
         return postgres_store(url, clock=clock, call_limits=call_limits)
     if not parts.scheme:
         raise ConfigError(f"this is no URL of a store. Known stores: {_KNOWN}")
     raise ConfigError(
         f"no store has the scheme {parts.scheme[:40]!r}. Known stores: {_KNOWN}."
-        + closest(parts.scheme, ("sqlite", "memory", "redis", "postgresql"))
+        + closest(parts.scheme, ("sqlite", "memory", "redis", "redis+cluster", "postgresql"))
     )
 
 
@@ -75,11 +78,14 @@ def redis_store(
     client: Any = None,
     sentinels: Sequence[tuple[str, int]] = (),
     service: str = "mymaster",
+    cluster: bool = False,
     prefix: str = "recollect:",
     clock: Clock | None = None,
     call_limits: CallLimits | None = None,
 ) -> Store:
     """Return the unopened store at a URL, or where a client of redis-py leads.
+
+    With ``cluster`` the URL names any node of a Cluster.
 
     Raises:
         MissingExtra: the driver is not installed. InvalidInput: an argument is refused.
@@ -93,6 +99,7 @@ def redis_store(
         client=client,
         sentinels=sentinels,
         service=service,
+        cluster=cluster,
         prefix=prefix,
         clock=clock,
         call_limits=call_limits,

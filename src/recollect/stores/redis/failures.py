@@ -27,6 +27,8 @@ _REFUSALS = {
     "READONLY": "is a replica, or is becoming one: name the master, or use Sentinel",
     "MASTERDOWN": "is a replica without its master: try again",
     "NOREPLICAS": "has too few replicas to take writes: bring them back",
+    "MOVED": "is a node of a Cluster: name that, by redis+cluster://HOST:PORT as a project's store, by "
+    "a client of the Cluster for a provider",
     "CLUSTERDOWN": "is part of a Cluster that is down: try again",
     "TRYAGAIN": "is moving the slot of this conversation: try again",
     "NOAUTH": "wants a password: put it into the URL",
@@ -88,6 +90,7 @@ def _code(error: BaseException) -> str:
         (exceptions.AuthenticationError, "WRONGPASS"),
         (exceptions.NoPermissionError, "NOPERM"),
         (exceptions.MasterDownError, "MASTERDOWN"),
+        (exceptions.MovedError, "MOVED"),
         (exceptions.ClusterDownError, "CLUSTERDOWN"),
         (exceptions.TryAgainError, "TRYAGAIN"),
         (exceptions.MaxConnectionsError, "MAX"),
