@@ -280,6 +280,9 @@ def test_a_server_that_is_not_there_is_named_without_its_password(
         ("mysql://u:swordfish@h/db", "no store has the scheme 'mysql'"),
         ("sqlit:///x", "Did you mean 'sqlite'?"),
         ("swordfish", "this is no URL of a store"),
+        ("redis+sentinel://u:swordfish@/talks", "a redis+sentinel URL names each Sentinel"),
+        ("redis+sentinel://:swordfish@a,:7/talks", "a redis+sentinel URL names each Sentinel"),
+        ("redis+sentinel://:swordfish@a:b,c/talks", "a redis+sentinel URL names each Sentinel"),
     ],
 )
 def test_a_wrong_store_url_names_the_variable_and_what_may_stand_there(

@@ -9,7 +9,7 @@ from recollect.project.app import open_app
 from recollect.project.users import add_workflow_file, load_project
 from recollect.stores.factory import make_store
 from recollect.stores.records import ConversationId, NewRecord
-from tests.servers.redis_server import RedisCluster, RedisServer
+from tests.servers.redis_server import RedisCluster, RedisServer, SentinelTrio
 
 if TYPE_CHECKING:
     from tests.conftest import ProjectFolder
@@ -47,6 +47,16 @@ async def test_a_project_remembers_on_a_cluster(
     """Rows 37 and 49 of specs/memory.md section 13, (C)."""
     url = redis_cluster.nodes[2].url
     await remembers(project, url.replace("redis:", "redis+cluster:"))
+
+
+async def test_a_project_remembers_behind_sentinels(
+    project: "ProjectFolder", tmp_path: Path
+) -> None:
+    with SentinelTrio(tmp_path / "trio") as trio:
+        hosts = ",".join(f"{host}:{port}" for host, port in trio.addresses)
+        await remembers(project, f"redis+sentinel://{hosts}/{trio.service}/3")
+        with trio.master.client(db=3) as client:
+            assert client.dbsize() > 1
 
 
 async def test_a_node_of_a_cluster_is_told_from_a_lone_server(

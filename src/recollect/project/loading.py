@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _SCHEMES = {
     "sqlite": "sqlite", "memory": "memory", "redis": "redis", "rediss": "redis", "unix": "redis",
     "redis+cluster": "redis", "rediss+cluster": "redis",
+    "redis+sentinel": "redis", "rediss+sentinel": "redis",
     "postgres": "postgres", "postgresql": "postgres",
 }  # fmt: skip
 """Schemes of store URLs, and what ``persistence.type`` calls them."""

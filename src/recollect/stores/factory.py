@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from recollect.clock import Clock
 from recollect.errors import ConfigError, MissingExtra, closest
@@ -13,10 +13,13 @@ from recollect.stores.records import CallLimits
 if TYPE_CHECKING:
     from recollect.stores.postgres.seed_table import SeedSource
 
+_SENTINEL_PORT = 26379
 _KNOWN = (
     "sqlite:///FILE (relative to the project), sqlite:////ABSOLUTE/FILE, memory://, "
-    "redis://HOST:PORT/DB, redis+cluster://HOST:PORT, postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+    "redis://HOST:PORT/DB, redis+cluster://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB, "
+    "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 )
+_SCHEMES = ("sqlite", "memory", "redis", "redis+cluster", "redis+sentinel", "postgresql")
 
 
 def make_store(
@@ -46,13 +49,15 @@ def make_store(
     if parts.scheme in {"redis+cluster", "rediss+cluster"}:
         plain = url.replace("+cluster", "", 1)
         return redis_store(plain, cluster=True, clock=clock, call_limits=call_limits)
+    if parts.scheme in {"redis+sentinel", "rediss+sentinel"}:
+        return _behind_sentinel(parts, clock, call_limits)
     if parts.scheme in {"postgres", "postgresql"}:
         return postgres_store(url, clock=clock, call_limits=call_limits)
     if not parts.scheme:
         raise ConfigError(f"this is no URL of a store. Known stores: {_KNOWN}")
     raise ConfigError(
         f"no store has the scheme {parts.scheme[:40]!r}. Known stores: {_KNOWN}."
-        + closest(parts.scheme, ("sqlite", "memory", "redis", "redis+cluster", "postgresql"))
+        + closest(parts.scheme, _SCHEMES)
     )
 
 
@@ -150,6 +155,30 @@ def seed_source(url: str, table_name: str, *, clock: Clock | None = None) -> "Se
     except ImportError:
         raise MissingExtra("a store on PostgreSQL", "postgres") from None
     return SeedSource(url, table_name, clock=clock)
+
+
+def _behind_sentinel(
+    parts: SplitResult, clock: Clock | None, call_limits: CallLimits | None
+) -> Store:
+    """Return a store on the master that Sentinels name; user and password are the master's."""
+    user, at, hosts = parts.netloc.rpartition("@")
+    service, _, db = parts.path.strip("/").partition("/")
+    try:
+        sentinels = [urlsplit(f"//{host}") for host in hosts.split(",")]
+        addresses = [(one.hostname or "", one.port or _SENTINEL_PORT) for one in sentinels]
+    except ValueError:
+        addresses = []
+    if not all(host for host, _ in addresses) or not addresses:
+        raise ConfigError(f"a redis+sentinel URL names each Sentinel. Known stores: {_KNOWN}")
+    scheme = parts.scheme.removesuffix("+sentinel")
+    query = f"?{parts.query}" if parts.query else ""
+    return redis_store(
+        f"{scheme}://{user}{at}master/{db or 0}{query}",
+        sentinels=addresses,
+        service=service or "mymaster",
+        clock=clock,
+        call_limits=call_limits,
+    )
 
 
 def _file(url: str, folder: Path) -> Path:
