@@ -22,6 +22,12 @@ AUTOLOAD = 'autoload: {enabled: true, include: ["memory/*.yaml"]}\n'
 MEMORY = 'resource: memory\nid: talk\nkey: "conv:{{.user_id}}"\n'
 
 
+def pytest_collection_finish() -> None:
+    """Twelve thousand tests stay to the end: spare each later collection the walk through them."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _left_open() -> Iterator[None]:
     """A file or database left open warns in the module that left it, not in whichever runs later."""

@@ -39,7 +39,9 @@
     └── RunError                       a run or task failed
         ├── MaxTurnsExceeded           the model was asked too often in one run
         ├── TaskTimeout
-        └── RunNotFound
+        ├── RunNotFound
+        ├── RunCancelled           a run that `runs cancel` ended; the error of its record
+        └── RunNotCancelled        it has ended already, or a living process works on it
 
 Every error carries ``code`` (stable, upper case), ``retryable`` and ``details`` (plain JSON values,
 never the content of a message). ``str(error)`` names the thing and the way out.
@@ -467,6 +469,18 @@ class RunNotFound(RunError):
     """No run has this id."""
 
     code = "RUN_NOT_FOUND"
+
+
+class RunCancelled(RunError):
+    """A run was ended before it was done, because somebody asked for that."""
+
+    code = "CANCELLED"
+
+
+class RunNotCancelled(RunError):
+    """A run cannot be cancelled: it has ended, or another process works on it."""
+
+    code = "RUN_NOT_CANCELLED"
 
 
 def error_json(error: BaseException) -> Mapping[str, Any]:

@@ -13,11 +13,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from recollect.stores.sqlite import SqliteStore
 from tests.acceptance.conftest import check_refusal, obeying_permissions
 
 if TYPE_CHECKING:
@@ -387,6 +389,7 @@ def test_bytes_that_are_no_text_are_refused_as_arguments(cli: "Cli") -> None:
     ],
 )  # fmt: skip
 def test_a_payload_of_a_wrong_shape_is_refused_whole(cli: "Cli", payload: str, says: str) -> None:
+    """Row 5 of specs/memory.md section 13: of a list with one bad message nothing is stored."""
     for operation in ("append", "write"):
         done = cli.refuses(
             "memory", operation, "talk", "--key", "k", "--payload", payload, says=[says]
@@ -458,6 +461,7 @@ def test_an_idempotency_key_is_for_one_change(cli: "Cli") -> None:
 
 
 def test_wrong_settings_of_operations_name_the_option(cli: "Cli") -> None:
+    """Row 4 of specs/memory.md section 13: a limit above 1000."""
     cli.refuses(*READ, "--limit", "1001", says=["'--limit'", "1000"])
     cli.refuses(*READ, "--limit", "few", says=["'--limit'", "integer"])
     cli.refuses(*READ, "--offset", "-1", says=["'--offset'"])
@@ -466,6 +470,9 @@ def test_wrong_settings_of_operations_name_the_option(cli: "Cli") -> None:
     cli.refuses(*READ, "--last", "3", "--limit", "3", says=["--last, or by --limit"])
     cli.refuses("memory", "flush", "talk", "-k", "k", "--threshold", "7", says=["'--threshold'"])
     cli.refuses("memory", "flush", "talk", "-k", "k", "--threshold", "nan", says=["threshold"])
+    flush = ("memory", "flush", "talk", "-k", "k", "--strategy")
+    cli.refuses(*flush, "best", says=["strategy", "'simple_fifo'", "'priority'"])
+    cli.refuses(*flush, "lru", says=["strategy 'lru' is not built", "use simple_fifo"])
     cli.refuses("memory", "clear", "talk", "-k", "k", says=["repeat with --confirm"])
 
 
@@ -704,8 +711,13 @@ def test_a_folder_that_was_removed_meanwhile_is_told(
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_locked_database_is_told_and_nothing_is_stored(cli: "Cli") -> None:
+def test_a_locked_database_is_told_and_nothing_is_stored(
+    cli: "Cli", monkeypatch: pytest.MonkeyPatch
+) -> None:
     cli.ok(*APPEND, "before")
+    defaults = SqliteStore.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "lock_timeout", timedelta(seconds=0.1))  # it would be five
     other = sqlite3.connect(cli.root / ".recollect" / "store.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     try:

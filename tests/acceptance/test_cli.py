@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COMMANDS = [
     "", "init", "run", "validate", "render", "fmt", "memory", "memory read", "memory write",
     "memory append", "memory delete", "memory flush", "memory clear", "memory health",
-    "memory stats", "runs", "runs list", "runs show", "runs resume",
+    "memory stats", "runs", "runs list", "runs show", "runs resume", "runs cancel",
 ]  # fmt: skip
 SHOW = "tasks: [{id: show, outputs: %s}]\n"
 
@@ -323,9 +323,13 @@ OPERATIONS: list[tuple[str, list[str], dict[str, Any]]] = [
     ("stats", [], {}),
     ("stats", ["--by-role", "--include-content"],
      {"stats_config": {"group_by": "role", "include_content": True}}),
+    ("stats", ["--no-prompt-cache"], {"stats_config": {"prompt_cache": False}}),
     ("health", ["--include-stats"], {"health_config": {"include_stats": True}}),
     ("flush", ["--dry-run", "--force"], {"flush_config": {"dry_run": True, "force": True}}),
     ("flush", ["--threshold", "0.5"], {"flush_config": {"threshold": 0.5}}),
+    ("flush", ["--dry-run", "--force", "--strategy", "hybrid_summary"],
+     {"flush_config": {"dry_run": True, "force": True, "strategy": "hybrid_summary"}}),
+    ("flush", ["--strategy", "priority"], {"flush_config": {"strategy": "priority"}}),
     ("flush", ["--force"], {"flush_config": {"force": True}}),
     ("read", ["--archive"], {"read_config": {"source": "archive"}}),
     ("write", ["new", "--role", "assistant"], {"payload": {"role": "assistant", "content": "new"}}),

@@ -1,5 +1,6 @@
 """kill -9 anywhere in a run, then the next command finishes it: every message once."""
 
+import asyncio
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from recollect.stores.sqlite import SqliteStore
 from tests.fake_openai import FakeOpenAI
 
 if TYPE_CHECKING:
+    from tests.acceptance.conftest import Cli
     from tests.conftest import ProjectFolder
 
 DRIVER = Path(__file__).with_name("crash_driver.py")
@@ -64,8 +66,8 @@ async def stored(project: "ProjectFolder") -> list[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("event", EVENTS)
-async def test_a_run_killed_at_any_moment_is_finished_with_each_message_once(
-    project: "ProjectFolder", event: int
+def test_a_run_killed_at_any_moment_is_finished_with_each_message_once(
+    project: "ProjectFolder", cli: "Cli", event: int
 ) -> None:
     """Row 39 of specs/workflows.md section 11."""
     file = project.write("wf.yaml", WORKFLOW)
@@ -77,17 +79,14 @@ async def test_a_run_killed_at_any_moment_is_finished_with_each_message_once(
         timeout=100,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
-    resumed = recollect("runs", "resume", "--json", "--project", str(project.root))
-    assert resumed.returncode == 0, resumed.stderr
-    (record,) = json.loads(resumed.stdout)["resumed"]
+    (record,) = cli.ok("runs", "resume", "--json").json()["resumed"]
     assert record["status"] == "completed"
-    ((_, contents),) = await stored(project)
+    ((_, contents),) = asyncio.run(stored(project))
     assert len(contents) == 2
     assert contents[0].startswith("said at 20")
     assert contents[1].startswith("[mock model]")
     assert list((project.root / ".recollect" / "journal").iterdir()) == []
-    again = recollect("runs", "resume", "--json", "--project", str(project.root))
-    assert json.loads(again.stdout) == {"resumed": []}
+    assert cli.ok("runs", "resume", "--json").json() == {"resumed": []}
 
 
 async def test_there_is_no_event_after_the_last_one(project: "ProjectFolder") -> None:

@@ -147,12 +147,90 @@ def test_everything_of_a_user_leaves_the_project(cli: "Cli", project: "ProjectFo
     assert receipt["complete"] is True
     assert receipt["removed"]["conversations"] == 1
     assert receipt["removed"]["runs"] == 1
-    assert receipt["verified"] == {"conversations": 1, "walks": 4, "traces": ["runs"], "found": 0}
+    traces = ["runs", "uses"]
+    assert receipt["verified"] == {"conversations": 1, "walks": 4, "traces": traces, "found": 0}
     assert bytes_below(project.root / ".recollect", "ada-4711") == []
     assert cli.stored("conv:bob") == ["I am bob"]
     (left,) = cli.ok("runs", "list", "--json").json()["runs"]
     assert cli.ok("runs", "show", left["run_id"], "--json").json()["input"]["user_id"] == "bob"
     assert cli.ok(*erase).json()["removed"]["conversations"] == 0
+
+
+def test_what_a_removed_memory_keeps_is_erased_too(cli: "Cli", project: "ProjectFolder") -> None:
+    """Its file is gone; the store still has what was said, live and in the archive."""
+    file = project.write("memory/other.yaml", OTHER_MEMORY)
+    for text in ("I am ada-4711", "ada-4711 again"):
+        cli.ok("memory", "write", "other", "--key", "user:ada-4711", text)
+    cli.ok("memory", "append", "other", "--key", "user:bob", "I am bob")
+    file.unlink()
+    erase = ("erase", "--user", "ada-4711", "--prefix", "user:ada-4711", "--yes")
+    receipt = cli.ok(*erase, "--json").json()
+    assert receipt["complete"] is True
+    assert [name.rpartition("/")[2] for name in receipt["namespaces"]] == ["talk", "other"]
+    assert (receipt["removed"]["conversations"], receipt["removed"]["archived"]) == (1, 1)
+    assert (receipt["verified"]["conversations"], receipt["verified"]["walks"]) == (1, 8)
+    assert bytes_below(project.root / ".recollect", "ada-4711") == []
+    assert "looked in what is in YAML no more, too: other" in cli.ok(*erase).err
+    file.write_text(OTHER_MEMORY)
+    assert cli.stored("user:bob", "other") == ["I am bob"]
+
+
+def test_what_was_imported_into_a_memory_without_a_file_is_erased_too(
+    cli: "Cli", project: "ProjectFolder", tmp_path: Path
+) -> None:
+    project.write("memory/other.yaml", OTHER_MEMORY)
+    cli.ok("memory", "append", "other", "--key", "user:ada-4711", "elsewhere")
+    cli.ok("export", "all.jsonl")
+    there = str(tmp_path / "there")
+    cli.ok("init", there)
+    cli.ok("import", "all.jsonl", "--project", there)
+    erase = ("erase", "--user", "ada-4711", "--prefix", "user:ada-4711", "--yes", "--json")
+    assert cli.ok(*erase, "--project", there).json()["removed"]["conversations"] == 1
+    assert bytes_below(tmp_path / "there" / ".recollect", "ada-4711") == []
+
+
+def test_what_an_ended_run_noted_of_the_user_goes_and_no_cleanup_of_others_is_lost(
+    cli: "Cli", project: "ProjectFolder"
+) -> None:
+    """During the grace after a run, the store still says which conversation is to be deleted."""
+    scratch = 'resource: memory\nid: talk\nkey: "u:{{ .user_id }}"\n'
+    scratch += "cleanup: {scope: execution, grace: 1h}\n"
+    project.write("memory/talk.yaml", scratch)
+    file = str(project.write("wf.yaml", WORKFLOW))
+    for user in ("ada-4711", "bob-4712"):
+        cli.ok("run", file, "--mock-model", "-i", f"user_id={user}", "-i", "text=hello")
+    erase = ("erase", "--user", "ada-4711", "--prefix", "u:ada-4711", "--yes", "--json")
+    receipt = cli.ok(*erase).json()
+    assert (receipt["complete"], receipt["removed"]["uses"]) == (True, 1)
+    assert bytes_below(project.root / ".recollect", "ada-4711") == []
+    assert cli.stored("u:bob-4712") == ["hello"]
+    assert bytes_below(project.root / ".recollect", "bob-4712")
+
+
+HIDING = """
+resource: memory
+id: talk
+privacy_policy: {redact_patterns: ["preset:email"], strategy: STRATEGY}
+"""
+
+
+@pytest.mark.parametrize("strategy", ["redact", "mask", "hash", "drop"])
+def test_what_is_kept_under_a_hidden_key_is_erased_by_the_key(
+    cli: "Cli", project: "ProjectFolder", strategy: str
+) -> None:
+    """What goes on behind the hidden part is found where each address has a hash of its own."""
+    project.write("memory/talk.yaml", HIDING.replace("STRATEGY", strategy))
+    keys = ("u:ada@x.org", "u:ada@x.org:s1", "u:bob@x.org", "u:bob@x.org:s1")
+    for key in keys:
+        cli.ok("memory", "append", "talk", "--key", key, f"said {keys.index(key)}")
+    erase = ("erase", "--user", "ada@x.org", "--prefix", "u:ada@x.org", "--yes")
+    done = cli.ok(*erase)
+    left = [cli.stored(key) for key in keys]
+    assert left == [[], [] if strategy == "hash" else ["said 1"], ["said 2"], ["said 3"]]
+    assert ("talk hides a part of --prefix" in done.err) == (strategy != "hash")
+    receipt = cli.ok(*erase[:-1], "--prefix", keys[1], "--yes", "--json").json()
+    assert receipt["removed"]["conversations"] == (0 if strategy == "hash" else 1)
+    assert [cli.stored(key) for key in keys] == [[], [], ["said 2"], ["said 3"]]
 
 
 def test_a_person_is_told_what_was_removed_and_what_to_try(cli: "Cli") -> None:

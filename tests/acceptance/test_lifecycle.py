@@ -80,15 +80,14 @@ ENDED = {"pad": 0, "talk": 1, "uses": 0}
 
 
 @pytest.mark.parametrize(("event", "number"), MOMENTS)
-async def test_killed_at_any_moment_the_next_command_leaves_nothing_of_the_run(
-    thinking: "ProjectFolder", event: str, number: int
+def test_killed_at_any_moment_the_next_command_leaves_nothing_of_the_run(
+    thinking: "ProjectFolder", cli: "Cli", event: str, number: int
 ) -> None:
     killed = killed_at(thinking, event, number)
     assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
-    resumed = recollect("runs", "resume", "--json", "--project", str(thinking.root))
-    (record,) = json.loads(resumed.stdout)["resumed"]
+    (record,) = cli.ok("runs", "resume", "--json").json()["resumed"]
     assert (record["status"], record["output"]) == ("completed", {"seen": 1})
-    assert await left(thinking) == ENDED
+    assert asyncio.run(left(thinking)) == ENDED
 
 
 async def test_a_run_cleans_up_once_and_leaves_nothing(thinking: "ProjectFolder") -> None:

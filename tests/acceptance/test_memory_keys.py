@@ -1,6 +1,7 @@
 """Rows of specs/memory.md §13 about keys and life time, on seed 000's resource file and a real Redis."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,32 @@ class F:
         chosen = add_workflow_file(loaded, file).workflow
         async with open_app(loaded, mock_model=True) as app:
             return await app.run(chosen, input_, on_found=print)
+
+
+async def test_machines_that_share_a_store_and_the_secret_meet_under_a_hidden_key(
+    project: "ProjectFolder", server: RedisServer, tmp_path: Path
+) -> None:
+    """The second has the same ``project.json`` and, from its environment, the same secret."""
+    project.write(f"memory/{MEMORY}.yaml", RESOURCE)
+    other = tmp_path / "second machine"
+    shutil.copytree(project.root, other)
+    key = "conv:jane.doe@example.com:s1"
+
+    async def contents(root: Path, env: dict[str, str], say: str | None = None) -> list[str]:
+        loaded = load_project(root, {"RECOLLECT_STORE_URL": server.url, **env})
+        async with open_app(loaded) as app:
+            if say:
+                await app.memory("append", MEMORY, key, payload=say)
+            found = await app.memory("read", MEMORY, key)
+        return [message["content"] for message in found["messages"]]
+
+    assert await contents(project.root, {}, "hello") == ["hello"]
+    (other / ".recollect").mkdir()
+    shutil.copy(project.root / ".recollect" / "project.json", other / ".recollect")
+    secret = (project.root / ".recollect" / "hash.key").read_text()
+    assert await contents(other, {"RECOLLECT_HASH_KEY": secret}) == ["hello"]
+    assert await contents(other, {"RECOLLECT_HASH_KEY": "0" * 64}) == []
+    assert not (other / ".recollect" / "hash.key").exists()
 
 
 @pytest.fixture

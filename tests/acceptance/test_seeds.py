@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,10 @@ async def run(project: "ProjectFolder", file: Path, input_: dict[str, Any], **en
 async def test_the_complete_example_remembers_and_hides_the_address(
     project: "ProjectFolder", fake_openai: "FakeOpenAI"
 ) -> None:
-    """Seed 000, workflow and resource verbatim, twice, against an OpenAI-compatible server."""
+    """Seed 000, workflow and resource verbatim, twice, against an OpenAI-compatible server.
+
+    Rows 22, 23 and 24 of specs/memory.md section 13.
+    """
     use(project, "000_*resource*.yaml", "memory/conversation.yaml")
     workflow = use(project, "000_10*.yaml", "chatbot.yaml")
     env = {"OPENAI_BASE_URL": fake_openai.base_url, "OPENAI_API_KEY": "test"}
@@ -84,6 +88,7 @@ async def test_the_complete_example_remembers_and_hides_the_address(
 
 @pytest.mark.parametrize("seed", ["000_0*", "002_0*"])
 async def test_the_first_snippet_runs(project: "ProjectFolder", seed: str) -> None:
+    """Rows 1, 2 and 42 of specs/memory.md section 13."""
     use(project, "000_*resource*.yaml", "memory/conversation.yaml")
     file = use(project, f"{seed}.yaml", "write.yaml")
     result = await run(
@@ -125,6 +130,7 @@ async def test_the_snippets_of_seed_001_run_in_their_intended_form(
     content: str,
     form: str,
 ) -> None:
+    """Rows 30, 31, 33 and 34 of specs/memory.md section 13."""
     from recollect.project.repair import fix_file
 
     project.write("memory/m.yaml", f"resource: memory\nid: {memory}\n")
@@ -146,6 +152,9 @@ async def test_the_snippets_of_seed_001_run_in_their_intended_form(
     assert message["content"].startswith(content)
     if number == 2:
         assert message["metadata"] == {"user_id": "u1", "session_id": "s1"}
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", message["timestamp"])
+    if number == 3:
+        assert re.fullmatch(r"session:u1:s1:\d{4}-\d\d-\d\d", result.output["key"])
 
 
 def test_the_project_file_of_seed_002_is_a_whole_project(project: "ProjectFolder") -> None:

@@ -1,8 +1,10 @@
 """What the house promises about itself."""
 
 import filecmp
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -50,3 +52,27 @@ def test_the_example_is_what_init_makes() -> None:
     template, example = ROOT / "src/recollect/project/template", ROOT / "examples/memory-workflow"
     names = ["recollect.yaml", "workflow.yaml", "memory/conversation.yaml"]
     assert filecmp.cmpfiles(template, example, names, shallow=False) == (names, [], [])
+
+
+def test_row_67_ci_asks_for_the_coverage_of_memory_and_stores() -> None:
+    """Row 67 of specs/memory.md §13: `make test` measures, prints, and fails below 85 %; CI calls it."""
+    dry = subprocess.run(
+        ["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    commands = [shlex.split(line) for line in dry.stdout.splitlines()]
+    (tests,) = (words for words in commands if "pytest" in words)
+    assert "--cov" in tests
+    (report,) = (words for words in commands if words[1:4] == ["-m", "coverage", "report"])
+    options = dict(word.partition("=")[::2] for word in report[4:])
+    assert set(options) == {"--include", "--fail-under"}
+    measured = {f"src/recollect/{part}/*" for part in ("memory", "stores")}
+    assert set(options["--include"].split(",")) == measured
+    assert float(options["--fail-under"]) >= 85
+    assert commands.index(tests) < commands.index(report)
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["coverage"]
+    assert settings["run"]["source"] == ["recollect"]
+    hidden = {"omit", "exclude_also", "exclude_lines"}
+    assert not hidden & {*settings["run"], *settings["report"]}
+    script = (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
+    assert "set -euo pipefail" in script
+    assert "make test" in script

@@ -13,7 +13,14 @@ from typing import Any
 
 import pytest
 
-from recollect.errors import ConfigError, RunError, StoreCorrupt, StoreUnavailable, error_json
+from recollect.errors import (
+    ConfigError,
+    RunCancelled,
+    RunError,
+    StoreCorrupt,
+    StoreUnavailable,
+    error_json,
+)
 from recollect.workflows.engine import TAKE_OVERS, Engine, Json, RunEnd, StepFailed, Steps, Walk
 
 
@@ -269,6 +276,94 @@ async def test_an_interrupted_run_is_finished_without_repeating_steps(
     request: Json = {"x": "\ud800"}
     assert ends.seen == [RunEnd(run_id="r1", request=request, outcome=["r1", request, request])]
     assert left(folder) == []
+
+
+# ---- cancelled -----------------------------------------------------------------------------------
+
+
+async def test_of_the_runs_of_a_dead_process_the_one_that_is_meant_is_cancelled(
+    folder: Path, ends: Ends
+) -> None:
+    walk = Interrupted()
+    executor = await interrupt_both(folder, walk)
+    async with Engine.open(folder, walk, finish=ends) as engine:
+        end = await engine.cancel("r1", executor)
+        assert end is not None
+        assert end.error is not None
+        assert (end.run_id, end.error["code"]) == ("r1", "CANCELLED")
+        assert traces(folder, "marker of r1") == []
+        assert traces(folder, "marker of r2") != []
+        assert await engine.cancel("r1", executor) is None
+        assert await engine.take_over(on_found=lambda _: None) == ["r2"]
+    assert walk.calls == ["first", "first", "second"]
+    assert [(told.run_id, told.error is None) for told in ends.seen] == [
+        ("r1", False),
+        ("r2", True),
+    ]
+    assert left(folder) == []
+
+
+async def interrupt_both(folder: Path, walk: Interrupted) -> str:
+    """Leave two runs behind in one journal; return its name."""
+    async with Engine.open(folder, walk, finish=Ends()) as engine:
+        for run_id in ("r1", "r2"):
+            walk.reached.clear()
+            run = asyncio.create_task(engine.run(run_id, f"marker of {run_id}"))
+            await reached(walk.reached, run)
+            run.cancel()
+            await asyncio.wait({run})
+        walk.hangs = False
+        return engine.executor
+
+
+async def test_a_walk_that_is_cancelled_may_say_how_far_it_came(folder: Path, ends: Ends) -> None:
+    interrupted = Interrupted()
+
+    async def walk(request: Json, steps: Steps) -> Json:
+        try:
+            return await interrupted(request, steps)
+        except RunCancelled:
+            await steps.sleep(3600)
+            return "so far"
+
+    async with Engine.open(folder, walk, finish=ends) as engine:
+        run = asyncio.create_task(engine.run("r1", None))
+        await reached(interrupted.reached, run)
+        run.cancel()
+        await asyncio.wait({run})
+        interrupted.hangs = False
+        end = await engine.cancel("r1", engine.executor)
+    assert end == RunEnd(run_id="r1", request=None, outcome="so far")
+    assert ends.seen == [end]
+    assert left(folder) == []
+
+
+async def test_a_cancellation_that_could_not_be_told_goes_on_at_the_next_take_over(
+    folder: Path, ends: Ends
+) -> None:
+    walk = Interrupted()
+    executor = await interrupt_both(folder, walk)
+
+    async def full(_: RunEnd) -> None:
+        raise StoreUnavailable("full")
+
+    async with Engine.open(folder, walk, finish=full) as engine:
+        with pytest.raises(StoreUnavailable, match="full"):
+            await engine.cancel("r1", executor)
+    assert await take_over(folder, walk, ends) == ["r1", "r2"]
+    assert [told.error and told.error["code"] for told in ends.seen] == ["CANCELLED", None]
+    assert walk.calls == ["first", "first", "second"]
+
+
+async def test_nothing_is_cancelled_while_runs_go_on_here(folder: Path, ends: Ends) -> None:
+    walk = Interrupted()
+    async with Engine.open(folder, walk, finish=ends) as engine:
+        run = asyncio.create_task(engine.run("r1", None))
+        await reached(walk.reached, run)
+        with pytest.raises(RunError, match="while runs go on here"):
+            await engine.cancel("r1", engine.executor)
+        run.cancel()
+        await asyncio.wait({run})
 
 
 async def test_a_failed_step_fails_the_same_way_when_replayed(folder: Path, ends: Ends) -> None:

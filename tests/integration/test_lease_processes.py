@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from recollect.errors import LeaseTaken
 from recollect.memory.leases import held
 from recollect.messages import Message
 from recollect.stores.base import Store
@@ -125,9 +126,11 @@ def told_to_change(process: "subprocess.Popen[str]") -> str:
 async def test_a_holder_that_is_not_disturbed_changes_what_it_wants(
     url: str, store: Store, here: ConversationId
 ) -> None:
-    """It is renewed: twice its ttl passes before it is told to."""
+    """It is renewed: for twice its ttl another waits in vain before it is told to."""
     with holding(url, here) as process:
-        await asyncio.sleep(2 * TTL.total_seconds())
+        with pytest.raises(LeaseTaken):
+            async with held(store, here, holder="flush", ttl=LONG, wait=2 * TTL):
+                pass
         assert told_to_change(process) == "changed"
     found = await store.load(here)
     assert found is not None

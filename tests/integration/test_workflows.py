@@ -128,7 +128,7 @@ async def test_an_input_named_timestamp_beats_the_builtin_and_reserved_roots_bea
 async def test_a_failure_follows_on_error_and_does_not_fail_the_run(
     project: "ProjectFolder",
 ) -> None:
-    """Row 29 of specs/memory.md section 13."""
+    """Row 29 of specs/memory.md section 13; a Redis that is down: acceptance/test_resource_rows.py."""
     result = await project.run(
         """
         tasks:

@@ -5,13 +5,14 @@ must be allowed to create schemas. ``fsync`` is off unless a benchmark asks for 
 power, and syncing a disk would take most of their time.
 """
 
+import asyncio
 import contextlib
 import os
 import shutil
 import signal
 import tempfile
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,9 @@ class PostgresServer:
 
 @contextlib.contextmanager
 def running_server(*, fsync: bool = False, folder: str | None = None) -> Iterator[PostgresServer]:
-    """Run a server in a temporary folder."""
+    """Run a server in a temporary folder; in memory where the system has one, and it may be so."""
+    if folder is None and not fsync and Path("/dev/shm").is_dir():
+        folder = "/dev/shm"
     name = tempfile.mkdtemp(prefix="recollect-pg-", dir=folder)
     try:
         server = PostgresServer(Path(name), fsync=fsync)
@@ -129,5 +132,65 @@ async def postgres_schema(postgres_url: str) -> AsyncIterator[str]:
         await connection.execute(f"CREATE SCHEMA {name}")
         yield name
         await connection.execute(f"DROP SCHEMA {name} CASCADE")
+    finally:
+        await connection.close()
+
+
+class _Tables:
+    """The tables of stores, which one test after the other uses."""
+
+    def __init__(self) -> None:
+        self.schema = f"recollect_{os.getpid()}_tables"
+        self.is_made = False
+        self.free: list[str] = []
+        self.numbers = count()
+
+
+@pytest.fixture(scope="session")
+def _postgres_tables(postgres_url: str) -> Iterator[_Tables]:
+    tables = _Tables()
+    yield tables
+    if tables.is_made and "RECOLLECT_TEST_POSTGRES_URL" in os.environ:
+        asyncio.run(_execute(postgres_url, f"DROP SCHEMA {tables.schema} CASCADE"))
+
+
+@pytest_asyncio.fixture
+async def postgres_table(
+    postgres_url: str, _postgres_tables: _Tables
+) -> AsyncIterator[Callable[[], str]]:
+    """Names for stores of the test's own, whose tables are empty or not there yet.
+
+    They are emptied for the next test: making them anew for each would take most of the suite's time.
+    A test that changes more than rows wants a schema of its own.
+    """
+    tables, taken = _postgres_tables, list[str]()
+    if not tables.is_made:
+        await _execute(postgres_url, f"CREATE SCHEMA {tables.schema}")
+        tables.is_made = True
+
+    def take() -> str:
+        taken.append(tables.free.pop() if tables.free else f"t{next(tables.numbers)}")
+        return f"{tables.schema}.{taken[-1]}"
+
+    yield take
+    if not taken:
+        return
+    connection = await asyncpg.connect(postgres_url, server_settings={"lock_timeout": "10s"})
+    try:
+        rows = await connection.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = $1", tables.schema
+        )
+        names = [row["tablename"] for row in rows]
+        full = [n for n in names if n.split("_")[0] in taken and not n.endswith("_schema")]
+        await connection.execute("".join(f"DELETE FROM {tables.schema}.{n};" for n in full))
+    finally:
+        await connection.close()
+    tables.free += taken
+
+
+async def _execute(url: str, sql: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(sql)
     finally:
         await connection.close()

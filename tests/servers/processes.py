@@ -5,7 +5,8 @@ import pwd
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 START = 30.0  # seconds within which a server must be ready
@@ -99,3 +100,11 @@ def hand_over(folder: Path) -> None:
         return
     for path in (folder, *folder.rglob("*")):
         os.chown(path, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
+
+
+def until(is_so: Callable[[], bool], what: str) -> None:
+    """Wait for what another program tells nobody unasked; nothing else has to be polled."""
+    deadline = time.monotonic() + START
+    while not is_so():
+        assert time.monotonic() < deadline, f"waited {START:g} s in vain for {what}"
+        time.sleep(0.02)

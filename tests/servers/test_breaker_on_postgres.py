@@ -1,6 +1,6 @@
 """PostgreSQL behind a circuit breaker keeps every promise."""
 
-from itertools import count
+from collections.abc import Callable
 
 import pytest
 
@@ -11,14 +11,14 @@ from recollect.testing import MakeStore, StoreSuite
 
 pytest_plugins = ["tests.servers.postgres_server"]
 
-_tables = count()
-
 
 class TestAroundPostgres(StoreSuite):
+    histories = 15  # they are tried without a breaker too
+
     @pytest.fixture
-    def make_store(self, postgres_url: str, postgres_schema: str) -> MakeStore:
+    def make_store(self, postgres_url: str, postgres_table: Callable[[], str]) -> MakeStore:
         def make(clock: Clock) -> BreakerStore:
-            name = f"{postgres_schema}.t{next(_tables)}"
+            name = postgres_table()
             return BreakerStore(PostgresStore(postgres_url, table_name=name, clock=clock))
 
         return make

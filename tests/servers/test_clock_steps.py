@@ -43,16 +43,14 @@ def unopened(
     folder: Path,
     redis_server: GivenRedis,
     postgres_url: str,
-    postgres_schema: str,
+    postgres_table: Callable[[], str],
 ) -> Store:
     name = f"t{next(_numbers)}"
     kinds: dict[str, Callable[[], Store]] = {
         "in memory": lambda: InMemoryStore(clock=clock),
         "SQLite": lambda: SqliteStore(folder / name, clock=clock),
         "Redis": lambda: RedisStore(redis_server.url, prefix=f"steps-{name}:", clock=clock),
-        "PostgreSQL": lambda: PostgresStore(
-            postgres_url, table_name=f"{postgres_schema}.{name}", clock=clock
-        ),
+        "PostgreSQL": lambda: PostgresStore(postgres_url, table_name=postgres_table(), clock=clock),
     }
     return kinds[request.param]()
 

@@ -120,7 +120,12 @@ async def test_a_storm_through_a_crash_loses_and_doubles_nothing(
 ) -> None:
     acknowledged: list[str] = []
     doubtful: list[str] = []
-    stop, is_down = asyncio.Event(), asyncio.Event()
+    stop, is_down, progress = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def reach(count: int) -> None:
+        while len(acknowledged) < count:
+            progress.clear()
+            await progress.wait()
 
     async def write(writer: int) -> None:
         for number in range(10**6):
@@ -130,22 +135,20 @@ async def test_a_storm_through_a_crash_loses_and_doubles_nothing(
             result = await provider.append_messages("c", said(text))
             if isinstance(result, Success):
                 acknowledged.append(text)
+                progress.set()
                 continue
             is_down.set()
             if isinstance(result.error, MemoryStorageError):
                 assert isinstance(result.error.cause, OutcomeUnknown)
                 doubtful.append(text)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
 
     writers = [asyncio.create_task(write(n)) for n in range(8)]
-    while len(acknowledged) < 100:  # noqa: ASYNC110  # the writers are at work
-        await asyncio.sleep(0.01)
+    await reach(100)
     servers.kill()
     await is_down.wait()
     await asyncio.to_thread(servers.start)
-    many = len(acknowledged) + 100
-    while len(acknowledged) < many:  # noqa: ASYNC110  # they have found it again
-        await asyncio.sleep(0.01)
+    await reach(len(acknowledged) + 100)  # they have found it again
     stop.set()
     await asyncio.gather(*writers)
     stored = texts(await provider.get_conversation("c"))
@@ -162,7 +165,7 @@ async def test_a_repeated_write_with_a_key_is_stored_once_through_a_crash(
             if isinstance(result, Success):
                 return
             assert isinstance(result.error, MemoryConnectionError)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
 
     writers = [asyncio.create_task(write(n)) for n in range(300)]
     await asyncio.wait(writers, return_when=asyncio.FIRST_COMPLETED)

@@ -1,5 +1,6 @@
 """The four backends side by side, for what is derived from the contract: a plugin."""
 
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -19,7 +20,12 @@ _numbers = count()
 
 
 @pytest.fixture
-def make(folder: Path, redis_server: RedisServer, postgres_url: str, postgres_schema: str) -> Make:
+def make(
+    folder: Path,
+    redis_server: RedisServer,
+    postgres_url: str,
+    postgres_table: Callable[[], str],
+) -> Make:
     """Make an unopened, empty store of a backend."""
 
     def make(
@@ -36,11 +42,7 @@ def make(folder: Path, redis_server: RedisServer, postgres_url: str, postgres_sc
                 prefix = f"backend-{number}:"
                 url = redis_server.url
                 return RedisStore(url, prefix=prefix, clock=clock, call_limits=call_limits)
-        return PostgresStore(
-            postgres_url,
-            table_name=f"{postgres_schema}.t{number}",
-            clock=clock,
-            call_limits=call_limits,
-        )
+        name = postgres_table()
+        return PostgresStore(postgres_url, table_name=name, clock=clock, call_limits=call_limits)
 
     return make

@@ -1,6 +1,7 @@
 """Providers of the four backends, made as users make them: a plugin."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -26,10 +27,14 @@ _numbers = count()
 
 @pytest.fixture
 def open_provider(
-    folder: Path, redis_server: RedisServer, postgres_url: str, postgres_schema: str
+    folder: Path,
+    redis_server: RedisServer,
+    postgres_url: str,
+    postgres_table: Callable[[], str],
 ) -> OpenProvider:
     """Open a provider of a backend; further ones of this test are in the same place."""
     number = next(_numbers)
+    table = cache(postgres_table)
 
     async def open_provider(backend: str, *, ttl: float | None = None) -> StoreProvider:
         match backend:
@@ -44,9 +49,7 @@ def open_provider(
                     RedisConfig(url=redis_server.url, key_prefix=f"provider-{number}:", ttl=ttl)
                 )
         return await create_postgres_provider(
-            PostgresConfig(
-                connection_string=postgres_url, table_name=f"{postgres_schema}.provider", ttl=ttl
-            )
+            PostgresConfig(connection_string=postgres_url, table_name=table(), ttl=ttl)
         )
 
     return open_provider

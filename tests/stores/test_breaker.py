@@ -46,6 +46,8 @@ SECOND = timedelta(seconds=1)
 RESET = timedelta(seconds=30)
 SOON = timedelta(milliseconds=200)
 
+FEWER = 15  # histories: the breaker's are tried around the store in memory, the stores' without it
+
 _numbers = count()
 
 
@@ -68,6 +70,8 @@ class TestAroundInMemory(StoreSuite):
 
 
 class TestAroundSqlite(StoreSuite):
+    histories = FEWER
+
     @pytest.fixture
     def make_store(self, folder: Path) -> MakeStore:
         return lambda clock: BreakerStore(SqliteStore(folder / f"{next(_numbers)}.db", clock=clock))
@@ -80,6 +84,8 @@ class TestAroundSqliteOnDisk(_SqliteOnDisk):
 
 
 class TestAroundRedis(StoreSuite):
+    histories = FEWER
+
     @pytest.fixture
     def make_store(self, redis_server: RedisServer) -> MakeStore:
         return lambda clock: BreakerStore(

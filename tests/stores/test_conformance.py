@@ -1,4 +1,4 @@
-"""Our stores keep every promise of the contract."""
+"""Our stores keep every promise of the contract: row 37 of specs/memory.md section 13."""
 
 import asyncio
 import sqlite3

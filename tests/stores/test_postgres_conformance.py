@@ -1,7 +1,6 @@
 """The PostgreSQL store keeps every promise of the contract."""
 
 from collections.abc import Awaitable, Callable
-from itertools import count
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types
@@ -24,11 +23,8 @@ Execute = Callable[..., Awaitable[Any]]
 
 class TestPostgresStore(StoreSuite):
     @pytest.fixture
-    def make_store(self, postgres_url: str, postgres_schema: str) -> MakeStore:
-        numbers = count()
-        return lambda clock: PostgresStore(
-            postgres_url, table_name=f"{postgres_schema}.t{next(numbers)}", clock=clock
-        )
+    def make_store(self, postgres_url: str, postgres_table: Callable[[], str]) -> MakeStore:
+        return lambda clock: PostgresStore(postgres_url, table_name=postgres_table(), clock=clock)
 
 
 class TestPostgresStoreOnDisk(DurableStoreSuite):

@@ -351,10 +351,11 @@ async def test_what_has_expired_is_removed_for_good_by_later_writes(
 
 async def test_the_ttl_of_the_settings_is_used(open_provider: OpenProvider) -> None:
     for backend in BACKENDS:
-        provider = await open_provider(backend, ttl=1)
+        provider = await open_provider(backend, ttl=HOUR.total_seconds())
         await provider.store_messages("c", said("a"))
-        while await provider.get_conversation("c") is not None:  # noqa: ASYNC110  # real time
-            await asyncio.sleep(0.05)
+        stored = await provider._store.load(provider._address("c"), last=0)
+        assert stored is not None
+        assert stored.head.expires_at == stored.head.updated_at + HOUR
         await provider.close()
 
 

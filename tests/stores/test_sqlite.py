@@ -654,18 +654,26 @@ async def test_old_keys_are_trimmed_by_later_writes(path: Path) -> None:
     assert 42 <= kept <= 42 + 16
 
 
-async def test_a_file_that_is_being_created_is_not_taken_for_another_programs(path: Path) -> None:
-    looking = sqlite3.connect(path, isolation_level=None)
-    statements = 0
+@pytest.mark.parametrize("moment", [1, 2, 3])
+async def test_a_file_that_is_being_created_is_not_taken_for_another_programs(
+    path: Path, moment: int
+) -> None:
+    """It is created before the first, second or third thing that is looked at."""
+    looked_at, created = list[str](), list[int]()
 
-    def create_before_the_second(_: str) -> None:
-        nonlocal statements
-        statements += 1
-        if statements == 2:
-            with closing(sqlite3.connect(path, isolation_level=None)) as creating:
+    def create(statement: str) -> None:
+        looked_at.append(statement)
+        if len(looked_at) == moment:
+            with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as creating:
+                creating.execute("BEGIN IMMEDIATE")
                 creating.execute("CREATE TABLE ours (id INTEGER)")
                 creating.execute(f"PRAGMA application_id = {database._APPLICATION}")
+                creating.execute("COMMIT")
+            created.append(moment)
 
-    looking.set_trace_callback(create_before_the_second)
-    assert database._is_ours(looking, path) is False
-    looking.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as looking:
+        looking.execute("PRAGMA journal_mode = WAL")  # as who creates it does first
+        looking.set_trace_callback(create)  # it swallows what goes wrong in it
+        assert database._is_ours(looking, path) is (moment == 1)
+        looking.set_trace_callback(None)
+        assert created == [moment], looked_at

@@ -100,6 +100,8 @@ CODES = {
     "MaxTurnsExceeded": "MAX_TURNS_EXCEEDED",
     "TaskTimeout": "TASK_TIMEOUT",
     "RunNotFound": "RUN_NOT_FOUND",
+    "RunCancelled": "CANCELLED",
+    "RunNotCancelled": "RUN_NOT_CANCELLED",
 }
 RETRYABLE = {
     "StoreUnavailable",

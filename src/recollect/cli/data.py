@@ -16,6 +16,7 @@ from recollect.errors import ConfigError
 if TYPE_CHECKING:
     from recollect.memory.data.erasure import Receipt
     from recollect.project.app import App
+    from recollect.project.data import WholeExtent
     from recollect.project.loading import Project
 
 T = TypeVar("T")
@@ -176,22 +177,24 @@ def erase(
     What is left is looked for again before the receipt is given.
     Exit code 1 says that something of the user is still there: do it again.
     """
-    from recollect.memory.data.erasure import Extent
+    from recollect.project.data import whole_extent
 
     checked_text(user, "--user")
 
-    async def work(app: "App", progress: Progress) -> "Receipt":
-        names = [*app.memories.namespaces.values(), *_texts(namespace, "--namespace")]
-        extent = Extent(namespaces=names, prefixes=_texts(prefix, "--prefix"))
+    async def work(app: "App", progress: Progress) -> "tuple[WholeExtent, Receipt]":
+        prefixes, others = _texts(prefix, "--prefix"), _texts(namespace, "--namespace")
+        whole = await whole_extent(app, prefixes, others)
         if not yes:
-            _confirm(user, await app.count_user(user, extent), as_json=as_json)
-        return await app.erase_user(user, extent)
+            _confirm(user, await app.count_user(user, whole.extent), as_json=as_json)
+        return whole, await app.erase_user(user, whole.extent)
 
-    receipt = _in_project(_loaded(project, as_json=as_json), work)
+    whole, receipt = _in_project(_loaded(project, as_json=as_json), work)
     if as_json:
         print_json(receipt.as_json())
     else:
         _print_receipt(receipt, asked_for_prefix=bool(prefix))
+        _say_where(whole)
+        say("complete" if receipt.is_complete else "recollect: not complete: erase again")
     return 0 if receipt.is_complete else EXIT_FAILED
 
 
@@ -226,7 +229,16 @@ def _print_receipt(receipt: "Receipt", *, asked_for_prefix: bool) -> None:
             "note: memories in YAML name no owner, their keys do: --prefix takes how they begin, "
             "such as --prefix user:42"
         )
-    say("complete" if receipt.is_complete else "recollect: not complete: erase again")
+
+
+def _say_where(whole: "WholeExtent") -> None:
+    if whole.former:
+        say(f"note: looked in what is in YAML no more, too: {', '.join(whole.former)}")
+    if whole.hiding:
+        say(
+            f"note: {', '.join(whole.hiding)} hides a part of --prefix: there it finds the key that it "
+            "is, and none that goes on; name each whole key with a --prefix of its own"
+        )
 
 
 # ---- migrate -------------------------------------------------------------------------------------

@@ -202,6 +202,13 @@ def flush(
         float | None,
         typer.Option(metavar="X", min=0, max=1, help="Share of a limit, if not the YAML's."),
     ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="simple_fifo, priority or hybrid_summary.",
+        ),
+    ] = None,
     idempotency_key: OnceKey = None,
     max_keys: MaxKeys = 1_000,
     project: ProjectFolder = None,
@@ -210,6 +217,7 @@ def flush(
     """Move the oldest messages to the archive if it gets full."""
     config: dict[str, Any] = {"dry_run": dry_run, "force": force}
     config |= {"threshold": threshold} if threshold is not None else {}
+    config |= {"strategy": strategy} if strategy is not None else {}
     return _perform(
         "flush", ref, key, project, as_json, config=config, once=idempotency_key, max_keys=max_keys
     )
@@ -265,11 +273,18 @@ def stats(
         bool, typer.Option("--include-content", help="Add the newest 100 messages.")
     ] = False,
     by_role: Annotated[bool, typer.Option("--by-role", help="Count messages by role.")] = False,
+    no_prompt_cache: Annotated[
+        bool,
+        typer.Option("--no-prompt-cache", help="Leave out what takes reading all messages."),
+    ] = False,
     max_keys: MaxKeys = 1_000,
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
     """Show counts, limits and times."""
-    config: dict[str, Any] = {"include_content": include_content}
+    config: dict[str, Any] = {
+        "include_content": include_content,
+        "prompt_cache": not no_prompt_cache,
+    }
     config |= {"group_by": "role"} if by_role else {}
     return _perform("stats", ref, key, project, as_json, config=config, max_keys=max_keys)

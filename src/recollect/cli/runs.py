@@ -1,4 +1,4 @@
-"""``recollect runs``: what ran, how it ended, and finishing what a dead process left."""
+"""``recollect runs``: what ran, how it ended, and finishing or cancelling what a dead process left."""
 
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +12,16 @@ from recollect.cli.run import kept, say_found
 from recollect.errors import RunNotFound
 
 if TYPE_CHECKING:
-    from recollect.workflows.runs import RunTable
+    from recollect.workflows.run_table import RunTable
 
 app = typer.Typer(
-    help="Look at runs, and finish those of processes that died.",
+    help="Look at runs; finish or cancel those of processes that died.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+
+RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="As `recollect runs list` shows it.")]
 
 
 @app.command("list")
@@ -29,7 +32,11 @@ def list_runs(
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """List runs, the last first."""
+    """List runs, the last first.
+
+    A run is "interrupted" when it has not ended and its process is gone: it waits for `runs resume` or
+    `runs cancel`.
+    """
     table = _table(project)
     records = [_shown(record) for record in table.list(limit=limit)] if table else []
     if as_json:
@@ -39,16 +46,14 @@ def list_runs(
         say("there are no runs yet")
     for record in records:
         print(
-            f"{record['run_id']}  {record['status']:<10} {record['started_at']}  {record['workflow']}"
+            f"{record['run_id']}  {record['status']:<11}  {record['started_at']}  {record['workflow']}"
         )
     return 0
 
 
 @app.command()
 def show(
-    run_id: Annotated[
-        str, typer.Argument(metavar="RUN_ID", help="As `recollect runs list` shows it.")
-    ],
+    run_id: RunId,
     project: ProjectFolder = None,
     as_json: AsJson = False,
 ) -> int:
@@ -58,7 +63,7 @@ def show(
     """
     table = _table(project)
     if table is None:
-        raise RunNotFound(f"no run has the id {run_id!r}. There are no runs yet.", run_id=run_id)
+        raise _no_runs(run_id)
     record = _shown(table.get(run_id))
     if as_json:
         print_json(record)
@@ -111,7 +116,39 @@ def resume(
     else:
         for record in records:
             print(f"{record['run_id']}  {record['status']}")
-    return 0 if all(record["status"] == "completed" for record in records) else 1
+    wanted = {"completed", "cancelled"}  # the latter when a `runs cancel` was killed on its way
+    return 0 if all(record["status"] in wanted for record in records) else 1
+
+
+@app.command()
+def cancel(
+    run_id: RunId,
+    project: ProjectFolder = None,
+    as_json: AsJson = False,
+) -> int:
+    """End an interrupted run without finishing it.
+
+    What belongs to the run alone is removed. What its tasks have stored elsewhere stays. A run that is
+    still going on has to be stopped first, with Ctrl-C.
+    """
+    import asyncio
+
+    from recollect.project.app import open_app, run_table
+
+    loaded = load(project, only_memories=True)
+    if not run_table(loaded).exists():
+        raise _no_runs(run_id)
+
+    async def end() -> Any:
+        async with open_app(loaded) as opened:
+            return await opened.cancel(run_id)
+
+    record = _shown(asyncio.run(end()))
+    if as_json:
+        print_json(record)
+    else:
+        print(f"{record['run_id']}  {record['status']}")
+    return 0
 
 
 _LONG = frozenset({"input", "output", "tasks"})
@@ -119,10 +156,14 @@ _LONG = frozenset({"input", "output", "tasks"})
 
 def _table(project: Path | None) -> "RunTable | None":
     """Return the records of the project's runs; None before the first run: looking makes no file."""
-    from recollect.workflows.runs import RunTable
+    from recollect.project.app import run_table
 
-    file = load(project, only_memories=True).data_folder / "runs.sqlite"
-    return RunTable(file) if file.exists() else None
+    table = run_table(load(project, only_memories=True))
+    return table if table.exists() else None
+
+
+def _no_runs(run_id: str) -> RunNotFound:
+    return RunNotFound(f"no run has the id {run_id!r}. There are no runs yet.", run_id=run_id)
 
 
 def _shown(record: Any) -> dict[str, Any]:

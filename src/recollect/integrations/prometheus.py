@@ -49,7 +49,8 @@ class MemoryMetrics:
             "memory.worker": self._worker,
             "store.breaker": self._breaker,
             "run.started": self._run_started,
-            "run.ended": self._run_ended,
+            "run.ended": self._run_left,
+            "run.interrupted": self._run_left,
         }
 
     def __call__(self, event: str, /, **labels: Label) -> None:
@@ -158,5 +159,5 @@ class MemoryMetrics:
         self._of(self._jobs_begun, {}, activity_type="run").inc()
         self._of(self._jobs, {}, activity_type="run").inc()
 
-    def _run_ended(self, labels: Labels) -> None:
+    def _run_left(self, labels: Labels) -> None:
         self._of(self._jobs, {}, activity_type="run").dec()

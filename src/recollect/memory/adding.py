@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from recollect.errors import FlushPending, LeaseLost, VersionConflict
 from recollect.memory.admission import Admitted
 from recollect.memory.budget import limits_of
-from recollect.memory.flush import MAX_ROUNDS, flush_if_due, make_room, tell_flushed
+from recollect.memory.flush import MAX_ROUNDS, flush_if_due, make_room
+from recollect.memory.flushed import tell_flushed
 from recollect.memory.flushing.allocation import Cap, caps_of, plan_caps, touched
 from recollect.memory.leases import LEASE_WAIT, held
 from recollect.memory.opened import Json, Opened, size_of

@@ -15,9 +15,6 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Literal
-
-import msgspec
 
 from recollect.errors import (
     FlushPending,
@@ -28,8 +25,9 @@ from recollect.errors import (
     VersionConflict,
 )
 from recollect.memory.budget import is_due, limits_of
+from recollect.memory.flushed import Flushed, Kind, report, tell_flushed
 from recollect.memory.flushing.plan import FlushPlan
-from recollect.memory.flushing.stock import NOTHING, Size
+from recollect.memory.flushing.stock import Size
 from recollect.memory.leases import NO_WAIT, held
 from recollect.memory.opened import Json, Opened
 from recollect.memory.operations import FlushConfig
@@ -41,9 +39,7 @@ from recollect.memory.planning import (
     threshold_plan,
     with_model,
 )
-from recollect.stores.records import Conversation, Head, Lease, Written
-
-Kind = Literal["asked", "threshold", "room", "class"]
+from recollect.stores.records import Conversation, Head, Lease
 
 MAX_ROUNDS = 100
 _POLITE_ROUNDS = 10  # a second or so; then room is made beside a lease: its holder may be dead
@@ -51,28 +47,22 @@ _MODEL_ROUNDS = 2  # then the rules summarise what others keep changing
 _log = logging.getLogger(__name__)
 
 
-class Flushed(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a flush; ``plan`` is None if there was nothing to do."""
-
-    head: Head | None
-    plan: FlushPlan | None = None
-    replayed: Written | None = None
-
-
 async def flush(
     memory: Opened, config: FlushConfig | None = None, *, idempotency_key: str | None = None
 ) -> Json:
     """Archive or summarise when a limit's threshold is reached, or when forced.
 
-    ``dry_run`` reports exactly what the flush would do at this moment, by the same plan.
+    ``dry_run`` reports exactly what the flush would do at this moment, by the same plan; it has no use
+    for an idempotency key. With the key of a flush that was done, its output is returned again. A flush
+    that had nothing to do used up no key.
 
     Raises:
         FlushPending: somebody else is flushing this memory, or keeps changing it.
     """
     config = config or FlushConfig()
-    known = await memory.recall(idempotency_key)
+    known = None if config.dry_run else await memory.recall(idempotency_key)
     if known is not None:
-        return _report(memory, config, Flushed(head=known.head, replayed=known))
+        return await report(memory, config, Flushed(head=known.head, replayed=known))
     planner = partial(asked_plan, memory, config)
     for attempt in range(MAX_ROUNDS):
         conversation = await memory.store.load(memory.address)
@@ -80,9 +70,9 @@ async def flush(
         if config.dry_run:
             made = await with_model(memory, await planner(conversation))
             plan = made.plan if made else None
-            return _report(memory, config, Flushed(head=head, plan=plan))
+            return await report(memory, config, Flushed(head=head, plan=plan))
         if head is None or not is_asked(memory, config, head):
-            return _report(memory, config, Flushed(head=head))
+            return await report(memory, config, Flushed(head=head))
         try:
             asks = attempt < _MODEL_ROUNDS
             done = await _carry_out(memory, planner, "asked", idempotency_key, asks_model=asks)
@@ -91,7 +81,7 @@ async def flush(
                 f"memory {memory.resource.id!r} is being flushed already: try again"
             ) from None
         if done is not None:
-            return _report(memory, config, done)
+            return await report(memory, config, done)
         await _pause()
     raise FlushPending("other writers keep changing this memory: try again")
 
@@ -240,53 +230,6 @@ async def _fold(
     return Flushed(head=result.head, plan=plan)
 
 
-def tell_flushed(memory: Opened, kind: Kind, *, strategy: str, messages: int, tokens: int) -> None:
-    """Tell whoever watches of messages that have left, and of the tokens that freed."""
-    memory.telemetry.emit(
-        "memory.flush",
-        memory_id=memory.resource.id,
-        kind=kind,
-        strategy=strategy,
-        status="success",
-        messages=messages,
-        tokens=tokens,
-    )
-
-
 async def _pause(attempt: int = 0) -> None:
     longest = min(0.01 * 2**attempt, 0.2)
     await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - so that rivals do not meet again
-
-
-# ---- telling -------------------------------------------------------------------------------------
-
-
-def _report(memory: Opened, config: FlushConfig, done: Flushed) -> Json:
-    """Return the output of a flush; a dry run tells what would be, in the same fields."""
-    head, plan, known = done.head, done.plan, done.replayed
-    dry: Json = {"would_flush": plan is not None} if config.dry_run else {}
-    if known is not None:  # tokens are not in its record
-        gone, freed, summary = known.removed, None, known.first_seq is not None
-        strategy = "hybrid_summary" if summary else memory.rules(config.strategy).strategy
-    elif plan is not None:
-        gone, freed, summary = len(plan.remove), plan.freed_tokens, bool(plan.insert)
-        strategy = plan.strategy
-    else:
-        gone, freed, summary = 0, 0, False
-        strategy = memory.rules(config.strategy).strategy
-    left = Size(head.message_count, head.token_count) if head else NOTHING
-    if config.dry_run and plan is not None:
-        left = Size(plan.messages, plan.tokens)
-    return memory.output(
-        "flush",
-        head,
-        dry_run=config.dry_run,
-        **dry,
-        messages_flushed=gone,
-        remaining_messages=left.messages,
-        remaining_tokens=left.tokens,
-        tokens_freed=freed,
-        summary_created=summary,
-        archived=gone,
-        actual_strategy=strategy,
-    )

@@ -1,21 +1,22 @@
 """From a key to the address of a conversation, so that different keys never meet.
 
 A *logical* key is what outputs show (``conv:u1:s1``). The address adds the namespace (tenant, project,
-resource) and replaces what the privacy policy hides by a hash, because an id is stored as well.
+resource) and replaces what the privacy policy hides by a keyed hash, because an id is stored as well.
 
 A ``*`` that its author wrote makes a key a *pattern*, which names all keys it matches. In values it is
 escaped before they get into a key, so no value ever selects anything (issue 4, part 6).
 """
 
 import hashlib
+import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from urllib.parse import quote
 
 import msgspec
 
-from recollect.errors import InvalidConversationId
+from recollect.errors import ConfigError, InvalidConversationId
 from recollect.memory.privacy import Redactor
 from recollect.stores.records import ConversationId
 from recollect.templates import escape_whole_key, render_key
@@ -25,6 +26,7 @@ DEFAULT_TENANT = "default"
 BACKUP_PREFIX = "backup:"
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROLS = {"\n": "a line break", "\r": "a line break", "\t": "a tab", "\0": "a NUL"}
+_HIDDEN_KEY = b"key of a conversation\0"  # so that it is never the hash that stands for a match
 RESERVED_PREFIXES = ("__", BACKUP_PREFIX, "archive:")
 
 
@@ -160,17 +162,46 @@ def refuse_reserved(key: str) -> None:
             )
 
 
-def address_of(namespace: str, key: str, redactor: Redactor) -> ConversationId:
+def address_of(
+    namespace: str, key: str, redactor: Redactor, secret: Callable[[], bytes] | None = None
+) -> ConversationId:
     """Return where a key's conversation is kept.
 
-    A key in which the privacy policy finds something is kept under its redacted form and a hash of
-    the whole, so that the same key leads to the same place and the hidden part is stored nowhere.
+    A key in which the privacy policy finds something is kept under its redacted form and a keyed hash
+    of the whole (HMAC-SHA-256, 128 bits of it), so that the same key leads to the same place, the
+    hidden part is stored nowhere, and nobody without the secret can try out what it was. ``secret``
+    gives the project's; it is asked only for such a key.
+
+    Raises:
+        ConfigError: there is something to hide and no secret: a plain hash could be guessed.
     """
     redacted, hits = redactor.redact_text(key)
-    if hits:
-        digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:32]
-        redacted = f"{redacted[: MAX_KEY_CHARACTERS - 33]}-{digest}"
-    return ConversationId(namespace, redacted)
+    if not hits:
+        return ConversationId(namespace, redacted)
+    if secret is None:
+        raise ConfigError(
+            "the privacy policy hides a part of the key, and there is no secret to hash it with: open "
+            "the memory through its project, or give Memories a hash_key"
+        )
+    digest = hmac.digest(secret(), _HIDDEN_KEY + key.encode(errors="surrogatepass"), hashlib.sha256)
+    shown = redacted[: MAX_KEY_CHARACTERS - 33]
+    return ConversationId(namespace, f"{shown}-{digest[:16].hex()}")
+
+
+def hidden_prefixes(
+    prefix: str, redactor: Redactor, secret: Callable[[], bytes] | None
+) -> list[str]:
+    """Return how ids begin that are kept for keys with this beginning, a part of which is hidden.
+
+    That of the key that is the prefix itself, and, where each match has a hash of its own (strategy
+    ``hash``), those of all keys below it. Of other strategies those below look like those of everybody:
+    they cannot be told. Without a match none is hidden, and the list is empty.
+    """
+    redacted, hits = redactor.redact_text(prefix)
+    if not hits:
+        return []
+    below = [redacted] if redactor.strategy == "hash" else []
+    return [*below, address_of("", prefix, redactor, secret).id]
 
 
 def backup_label(address_id: str, version: int) -> str:

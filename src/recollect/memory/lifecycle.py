@@ -178,6 +178,12 @@ class Uses:
 
     # ---- looking up ------------------------------------------------------------------------------
 
+    async def left_over(self, store: Store, is_meant: Callable[[str], bool]) -> list[Use]:
+        """Return the uses of conversations with such ids that are gone: nothing is to be settled."""
+        meant = [use async for use in self._walk(store) if is_meant(use.address.id)]
+        found = await store.load_many([use.address for use in meant], last=0) if meant else []
+        return [use for use, there in zip(meant, found, strict=True) if there is None]
+
     def _record(self, address: ConversationId, run_id: str) -> ConversationId:
         return ConversationId(self._namespace, f"{_digest(address)}:{run_id}")
 

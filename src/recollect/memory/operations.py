@@ -78,10 +78,18 @@ class HealthConfig(Section):
 
 
 class StatsConfig(Section):
-    """``include_content`` adds the newest 100 messages; ``group_by: role`` counts by role."""
+    """What is told beside counts, limits and times, which cost one look at the head.
+
+    Attributes:
+        include_content: adds the newest 100 messages.
+        group_by: ``role`` counts by role.
+        prompt_cache: false leaves out ``prefix_stable_tokens`` and ``next_flush``, for which all
+            messages of a memory with limits are read.
+    """
 
     include_content: bool = False
     group_by: Literal["role"] | None = None
+    prompt_cache: bool = True
 
 
 CONFIGS: Mapping[str, type[Section]] = {

@@ -38,7 +38,7 @@ async def asked_plan(
     if conversation is None or not is_asked(memory, config, conversation.head):
         return None
     rules = memory.rules(config.strategy)
-    made = await _plan(Stock(rules, conversation.records, unread=unread(conversation)))
+    made = await made_of(Stock(rules, conversation.records, unread=unread(conversation)))
     saves = config.force or not memory.resource.flushing.only_if_saves or made.plan.saves
     return made if made.plan.remove and saves else None
 
@@ -51,7 +51,7 @@ async def threshold_plan(memory: Opened, conversation: Conversation | None) -> M
     stock = Stock(memory.rules(), conversation.records, unread=unread(conversation))
     if not stock.is_above(flushing.threshold):
         return None
-    made = await _plan(stock)
+    made = await made_of(stock)
     saves = not flushing.only_if_saves or made.plan.saves
     return made if made.plan.remove and saves else None
 
@@ -67,7 +67,7 @@ async def room_plan(memory: Opened, room: Size, conversation: Conversation | Non
     head, limits = conversation.head, limits_of(memory.resource)
     if not limits.broken_by(head.message_count + room.messages, head.token_count + room.tokens):
         return None
-    made = await _plan(Stock(memory.rules(), conversation.records, room, unread(conversation)))
+    made = await made_of(Stock(memory.rules(), conversation.records, room, unread(conversation)))
     plan = made.plan
     if not plan.remove or limits.broken_by(
         plan.messages + room.messages, plan.tokens + room.tokens
@@ -76,7 +76,7 @@ async def room_plan(memory: Opened, room: Size, conversation: Conversation | Non
     return made
 
 
-async def _plan(stock: Stock) -> Made:
+async def made_of(stock: Stock) -> Made:
     """Plan; beside the event loop when much text has to be read for it."""
     if stock.rules.strategy == "hybrid_summary":
         return Made(await asyncio.to_thread(plan_of, stock), stock)

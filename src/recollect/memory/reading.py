@@ -5,12 +5,11 @@ from typing import Any
 
 from recollect.errors import InvalidInput
 from recollect.memory.budget import held_tokens, limits_of, utilization
-from recollect.memory.flushing.plan import plan_of
 from recollect.memory.flushing.stock import Stock
 from recollect.memory.health import store_health
 from recollect.memory.opened import Json, Opened, iso
 from recollect.memory.operations import READ_CAP, HealthConfig, ReadConfig, StatsConfig
-from recollect.memory.planning import unread
+from recollect.memory.planning import made_of, unread
 from recollect.memory.view import View, view_of
 from recollect.messages import to_json
 from recollect.stores.records import Conversation
@@ -77,12 +76,12 @@ async def stats(memory: Opened, config: StatsConfig | None = None) -> Json:
 
     ``prefix_stable_tokens`` is what the beginning of the prompt costs that stays until the next flush;
     ``next_flush`` is what that would take away now, and what of the prefix behind it a cache has to
-    read anew. In a memory without limits, which is never flushed by itself, that is None.
+    read anew. In a memory without limits, which is never flushed by itself, that is None. The two take
+    reading messages and planning; without them (``prompt_cache``) only the head is read.
     """
     config = config or StatsConfig()
     limits = limits_of(memory.resource)
-    limited = bool(limits.max_tokens or limits.max_messages)
-    conversation = await memory.store.load(memory.address, last=None if limited else READ_CAP)
+    conversation = await memory.store.load(memory.address, last=_needed(memory, config))
     head = conversation.head if conversation else None
     messages = head.message_count if head else 0
     tokens = head.token_count if head else 0
@@ -101,17 +100,31 @@ async def stats(memory: Opened, config: StatsConfig | None = None) -> Json:
         ttl_remaining=memory.ttl_remaining(head),
         actual_strategy=memory.rules().strategy,
         token_method=memory.counter().method,
-        prefix_stable_tokens=_stable_tokens(memory, conversation),
-        next_flush=_next_flush(memory, conversation) if limited else None,
     )
+    if config.prompt_cache:
+        output["prefix_stable_tokens"] = _stable_tokens(memory, conversation)
+        output["next_flush"] = await _next_flush(memory, conversation)
     if config.include_content:
         recent = conversation.messages[-STATS_CONTENT_CAP:] if conversation else ()
         output["messages"] = [to_json(message) for message in recent]
     if config.group_by == "role":
-        everything = conversation if limited else await memory.store.load(memory.address)
-        roles = Tally(m.role for m in everything.messages) if everything else Tally[str]()
+        roles = Tally(m.role for m in conversation.messages) if conversation else Tally[str]()
         output["role_distribution"] = dict(sorted(roles.items()))
     return output
+
+
+def _needed(memory: Opened, config: StatsConfig) -> int | None:
+    """Return how many of the newest messages stats are made of; None for all."""
+    if config.group_by == "role" or (config.prompt_cache and _is_limited(memory)):
+        return None
+    if config.prompt_cache:
+        return READ_CAP
+    return STATS_CONTENT_CAP if config.include_content else 0
+
+
+def _is_limited(memory: Opened) -> bool:
+    limits = limits_of(memory.resource)
+    return bool(limits.max_tokens or limits.max_messages)
 
 
 def _stable_tokens(memory: Opened, conversation: Conversation | None) -> int:
@@ -122,10 +135,12 @@ def _stable_tokens(memory: Opened, conversation: Conversation | None) -> int:
     return older + view_of(conversation.records, memory.counter()).stable_tokens
 
 
-def _next_flush(memory: Opened, conversation: Conversation | None) -> Json:
+async def _next_flush(memory: Opened, conversation: Conversation | None) -> Json | None:
+    if not _is_limited(memory):
+        return None
     records = conversation.records if conversation else ()
     rest = {"unread": unread(conversation)} if conversation else {}
-    plan = plan_of(Stock(memory.rules(), records, **rest))
+    plan = (await made_of(Stock(memory.rules(), records, **rest))).plan
     return {
         "messages": len(plan.remove),
         "tokens_freed": plan.freed_tokens,

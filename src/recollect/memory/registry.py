@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -17,9 +18,11 @@ from recollect.errors import (
 )
 from recollect.memory import keys
 from recollect.memory.counting.tokens import Counting
+from recollect.memory.data.traces import UseTraces
 from recollect.memory.flushing.summary import Summarizer
+from recollect.memory.former import Remembered
 from recollect.memory.health import store_health
-from recollect.memory.lifecycle import Uses
+from recollect.memory.lifecycle import HowEnded, Uses
 from recollect.memory.measures import measures
 from recollect.memory.memory import Json, Memory
 from recollect.memory.operations import HealthConfig, checked_config
@@ -36,7 +39,7 @@ from recollect.telemetry import Label, Telemetry
 
 __all__ = ["Defined", "Memories", "Registry", "Request"]
 
-USES, SWEEP = ".uses", ".sweep"
+USES, SWEEP, MEMORIES = ".uses", ".sweep", ".memories"
 """Namespaces of our own beside those of the resources, whose ids never begin with a dot."""
 
 
@@ -95,7 +98,7 @@ class Memories:
     """A registry over its stores: ``durable`` for what is kept, ``scratch`` for ``in_memory``.
 
     No two (tenant, project, resource, key) lead to the same conversation. ``hash_key`` gives the
-    project's secret to policies whose strategy is ``hash``.
+    project's secret: to policies whose strategy is ``hash``, and to keys that a policy hides.
     """
 
     def __init__(
@@ -121,11 +124,12 @@ class Memories:
         self._open_summarizer = open_summarizer
         self._summarizers: dict[str, Summarizer] = {}
         self._flushing: set[ConversationId] = set()
-        self._hash_key = hash_key
+        self._hash_key = hash_key and cache(hash_key)
         self._redactors: dict[str, Redactor] = {}
         self._counters: dict[str, Counting] = {}
         self._breakers: dict[tuple[bool, CircuitBreaker], BreakerStore] = {}
         self._uses = Uses(self._namespace(USES), self._telemetry)
+        self._remembered = Remembered(self._namespace(MEMORIES))
 
     @property
     def project_id(self) -> str:
@@ -136,6 +140,28 @@ class Memories:
     def namespaces(self) -> dict[str, str]:
         """Where the memories keep their conversations: id of the resource -> namespace."""
         return {resource.id: self._namespace(resource.id) for resource in self.registry.resources}
+
+    async def ever_used(self) -> dict[str, str]:
+        """Where all memories keep or ever kept something, removed ones too: id -> namespace.
+
+        Of this tenant, in the durable store.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        former = await self._remembered.ids(self.durable)
+        return {**self.namespaces, **{id_: self._namespace(id_) for id_ in former}}
+
+    def hidden_prefixes(self, prefix: str) -> dict[str, list[str]]:
+        """Under which beginnings memories keep keys that begin so, where their policy hides a part.
+
+        Resource id -> beginnings, see ``keys.hidden_prefixes``; without those that hide nothing.
+        """
+        found = {
+            resource.id: keys.hidden_prefixes(prefix, self.redactor(resource), self._hash_key)
+            for resource in self.registry.resources
+        }
+        return {id_: prefixes for id_, prefixes in found.items() if prefixes}
 
     def open(self, ref: str, key: str, *, used_by: str = "") -> Memory:
         """Return the memory of a reference at a logical key; nothing is read or written yet.
@@ -152,7 +178,7 @@ class Memories:
         address = (
             ConversationId(namespace, backed_up)
             if backed_up
-            else keys.address_of(namespace, key, self.redactor(resource))
+            else keys.address_of(namespace, key, self.redactor(resource), self._hash_key)
         )
         return self._at(resource, key, address)
 
@@ -271,6 +297,8 @@ class Memories:
         if keys.is_pattern(request.key):
             return await perform_each(self._place(resource), request, config, now)
         memory = self.open(request.memory_ref, request.key, used_by=used_by)
+        if request.operation in {"write", "append"} and resource.persistence.type != "in_memory":
+            await self._remembered.remember(memory.store, resource.id)
         await self._begin_use(request, memory)
         return await perform_one(memory, request, config, now)
 
@@ -324,6 +352,10 @@ class Memories:
                 await self._uses.end(store, run_id, status)
             except StoreError as error:
                 self._telemetry.emit("memory.cleanup", status=error.code)
+
+    def use_traces(self, how_ended: HowEnded) -> UseTraces:
+        """What runs have noted of the conversations they use, as an erasure sees it."""
+        return UseTraces(self._uses, self.durable, how_ended)
 
     @property
     def sweeper(self) -> Sweeper:

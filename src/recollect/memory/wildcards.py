@@ -153,7 +153,7 @@ async def _tried(
 
 
 def _totals(operation: str, results: Sequence[Json]) -> Json:
-    totals: Json = {name: sum(result[name] for result in results) for name in _TOTALS[operation]}
+    totals: Json = {name: _sum(results, name) for name in _TOTALS[operation]}
     match operation:
         case "delete":
             deleted = sum(result["deleted"] for result in results)
@@ -170,6 +170,12 @@ def _totals(operation: str, results: Sequence[Json]) -> Json:
                 "remaining_keys": len(results) - flushed,
             }
     return totals
+
+
+def _sum(results: Sequence[Json], name: str) -> int | None:
+    """Add up; None if one of the numbers is not known."""
+    numbers = [result[name] for result in results]
+    return None if None in numbers else sum(numbers)
 
 
 def _dry(results: Sequence[Json]) -> Json:

@@ -1,5 +1,6 @@
 """A project ready to be used: its store open, its memories, its runs. The composition root."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 from recollect.clock import Clock, SystemClock
 from recollect.errors import (
     ConfigError,
+    RunCancelled,
     RunError,
+    RunNotCancelled,
     RunNotFound,
     StoreCorrupt,
     StoreError,
@@ -18,18 +21,20 @@ from recollect.errors import (
 )
 from recollect.memory import keys
 from recollect.memory.data.erasure import Carries, Extent, Receipt, count_user, erase_user
-from recollect.memory.privacy import Redactor, merged
+from recollect.memory.privacy.recording import Recorder
 from recollect.memory.registry import Memories, Request
 from recollect.memory.sweeping import Sweep
 from recollect.memory.wildcards import MAX_KEYS
 from recollect.project.identity import project_hash_key, project_identity
 from recollect.project.loading import Project
+from recollect.project.records import kept_of
 from recollect.project.tenant import tenant_of
 from recollect.stores.base import Store
 from recollect.stores.factory import make_store
 from recollect.stores.in_memory import InMemoryStore
 from recollect.telemetry import Telemetry
-from recollect.workflows.runs import RunEnd, RunRecord, RunTable, Steps, new_run_id
+from recollect.workflows.run_table import RunTable
+from recollect.workflows.runs import RunEnd, RunRecord, RunStatus, Steps, new_run_id
 from recollect.workflows.traces import RunTraces
 
 if TYPE_CHECKING:  # models, workflows and dbos are heavy: reading a memory needs none of them
@@ -41,6 +46,8 @@ if TYPE_CHECKING:  # models, workflows and dbos are heavy: reading a memory need
 
 Json = dict[str, Any]
 Found = Callable[[str], None]
+
+_JOURNALS = "journal"
 
 
 @dataclass(slots=True)
@@ -126,17 +133,20 @@ class App:
     async def count_user(self, user: str, extent: Extent) -> Json:
         """Return how much ``erase_user`` would remove, as of now."""
         found = await count_user(self.memories.durable, user, extent)
-        return {**found, "runs": await self._traces().count(Carries(user))}
+        return {**found, "runs": await self._run_traces().count(Carries(user))}
 
     async def erase_user(self, user: str, extent: Extent) -> Receipt:
-        """Remove everything of a user from the store and from the records of runs; verify it.
+        """Remove everything of a user from the store and from what runs keep; verify it.
 
         Raises:
             StoreError: the store or a journal failed; do it again.
         """
-        return await erase_user(self.memories.durable, user, extent, traces=[self._traces()])
+        uses = self.memories.use_traces(self._how_ended)
+        return await erase_user(
+            self.memories.durable, user, extent, traces=[self._run_traces(), uses]
+        )
 
-    def _traces(self) -> RunTraces:
+    def _run_traces(self) -> RunTraces:
         async def forget(is_meant: Callable[[Any], bool]) -> list[str]:
             from recollect.workflows.engine import Engine  # noqa: PLC0415 - a second
 
@@ -153,7 +163,7 @@ class App:
     @cached_property
     def runs(self) -> RunTable:
         """Records of this project's runs."""
-        return RunTable(self.project.data_folder / "runs.sqlite")
+        return run_table(self.project)
 
     async def run(
         self,
@@ -165,7 +175,8 @@ class App:
     ) -> RunResult:
         """Run a workflow to its end, after finishing the runs of processes that died.
 
-        A damaged journal of a dead process stops only its own runs: ``warn`` is told of it.
+        A damaged journal of a dead process stops only its own runs: ``warn`` is told of it. A call that
+        is cancelled leaves the run ``interrupted``, for ``resume`` or ``cancel``.
 
         Raises:
             RecollectError: the run could not be started, or its journal failed.
@@ -209,6 +220,37 @@ class App:
             taken_over = await self._take_over(engine, on_found)
         return [self.runs.get(run_id) for run_id in taken_over]
 
+    async def cancel(self, run_id: str) -> RunRecord:
+        """End an interrupted run as cancelled; return its record.
+
+        What belongs to the run alone is removed, its journal forgotten, ``run.ended`` told. A process
+        that dies on the way leaves the rest to ``resume`` or the next ``run``.
+
+        Raises:
+            RunNotFound: there is no such run. RunNotCancelled: it has ended, or another process works
+                on it; nothing was changed.
+            StoreError: a journal or the table could not be read or written.
+        """
+        from recollect.workflows.engine import Engine  # noqa: PLC0415 - a second that only runs need
+
+        _refuse_ended(record := self.runs.get(run_id))
+        async with Engine.open(self._journal, self._walk, finish=self._finish) as engine:
+            end = await engine.cancel(run_id, record.executor)
+        if end is None:
+            _refuse_ended(self.runs.get(run_id))
+            await self._cancel_unbegun(run_id)
+        elif (record := self.runs.get(run_id)).status != "cancelled":
+            _refuse_ended(record)
+        return self.runs.get(run_id)
+
+    async def _cancel_unbegun(self, run_id: str) -> None:
+        """End a run that has no journal: its process died before it began, or somebody removed it."""
+        self.telemetry.emit("run.started")
+        cancelled = RunCancelled(f"run {run_id!r} was cancelled", run_id=run_id)
+        self.runs.end(run_id, "cancelled", ended_at=self.clock.now(), error=error_json(cancelled))
+        await self.memories.end_run(run_id, "cancelled")
+        self.telemetry.emit("run.ended", status="cancelled")
+
     async def _take_over(
         self, engine: "Engine", on_found: Found, warn: Callable[[str], None] | None = None
     ) -> list[str]:
@@ -248,25 +290,11 @@ class App:
         return await Walker(request, steps, self._runtime(mock=request["mock_model"])).walk()
 
     async def _finish(self, end: RunEnd) -> None:
-        """Keep what ``runs show`` shows, redacted; the engine forgets the rest."""
-        outcome = cast("Json", end.outcome) if end.error is None else {}
-        redactor = self._redactor
-        shown = {
-            name: redactor.redact_json(value)
-            for name, value in {
-                "input": cast("Json", end.request).get("input"),
-                "output": outcome.get("output"),
-                "tasks": outcome.get("tasks") or {},
-                "error": end.error or outcome.get("error"),
-            }.items()
-        }
-        self.runs.end(
-            end.run_id,
-            outcome.get("status", "failed"),
-            ended_at=self.clock.now(),
-            **cast("Any", shown),
-        )
-        await self.memories.end_run(end.run_id, outcome.get("status", "failed"))
+        """Keep what ``runs show`` shows, as the privacy policies let it; the engine forgets the rest."""
+        status = _status(end)
+        shown = await asyncio.to_thread(kept_of, end, self._recorder, self._journal)
+        self.runs.end(end.run_id, status, ended_at=self.clock.now(), **shown)
+        await self.memories.end_run(end.run_id, status)
 
     # ---- upkeep ----------------------------------------------------------------------------------
 
@@ -297,13 +325,13 @@ class App:
 
     @property
     def _journal(self) -> Path:
-        return self.project.data_folder / "journal"
+        return self.project.data_folder / _JOURNALS
 
     @cached_property
-    def _redactor(self) -> Redactor:
+    def _recorder(self) -> Recorder:
         """All privacy policies of the project at once, for what spans several memories."""
-        registry = self.memories.registry
-        return merged([self.memories.redactor(resource) for resource in registry.resources])
+        resources = self.memories.registry.resources
+        return Recorder({resource.id: self.memories.redactor(resource) for resource in resources})
 
     def _runtime(self, *, mock: bool) -> "Runtime":
         """What a run works with; one that began with the offline model ends with it."""
@@ -334,6 +362,27 @@ class App:
             "version": settings.version,
             "description": settings.description,
         }
+
+
+def run_table(project: Project) -> RunTable:
+    """Return the records of a project's runs; nothing is created."""
+    folder = project.data_folder
+    return RunTable(folder / "runs.sqlite", journals=folder / _JOURNALS)
+
+
+def _status(end: RunEnd) -> RunStatus:
+    if end.error is None:
+        return cast("RunStatus", cast("Json", end.outcome)["status"])
+    return "cancelled" if end.error["code"] == RunCancelled.code else "failed"
+
+
+def _refuse_ended(record: RunRecord) -> None:
+    if record.ended_at is not None:
+        raise RunNotCancelled(
+            f"run {record.run_id!r} has ended already ({record.status}): there is nothing to cancel",
+            run_id=record.run_id,
+            status=record.status,
+        )
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """What a project is told from others by: its id and its secret, each made once and kept in a file.
 
 Neither is derived from a path or a title, so moving or renaming a project loses nothing. Machines that
-share a store share both files.
+share a store share both files; the secret may come from the environment instead.
 """
 
 import json
@@ -16,7 +16,10 @@ from recollect.errors import ConfigError, StoreUnavailable
 from recollect.project.loading import Project
 
 _IDENTITY: Final = re.compile("[A-Za-z0-9_.-]{1,100}")
-_HASH_KEY: Final = re.compile("[0-9a-f]{64}")
+_HASH_KEY: Final = re.compile("[0-9A-Fa-f]{64}")
+
+HASH_KEY_VARIABLE: Final = "RECOLLECT_HASH_KEY"
+"""Holds the secret as ``.recollect/hash.key`` does; where it is set, that file is not looked at."""
 
 
 def project_identity(project: Project) -> str:
@@ -42,14 +45,22 @@ def project_identity(project: Project) -> str:
 
 
 def project_hash_key(project: Project) -> bytes:
-    """Return the secret that ``strategy: hash`` hashes with, kept in ``.recollect/hash.key``.
+    """Return the secret of ``strategy: hash`` and of keys that a policy hides: 32 bytes.
 
+    It is what ``RECOLLECT_HASH_KEY`` says (64 hexadecimal digits), else kept in ``.recollect/hash.key``.
     It is no part of the id, because the id is in the store: who can read the store could try out
     what a hash stands for.
 
     Raises:
-        StoreUnavailable, ConfigError: as for ``project_identity``.
+        StoreUnavailable: as for ``project_identity``. ConfigError: the variable or the file is damaged.
     """
+    if given := project.env.get(HASH_KEY_VARIABLE, "").strip():
+        if not _HASH_KEY.fullmatch(given):
+            raise ConfigError(
+                f"{HASH_KEY_VARIABLE} is not a secret of 64 hexadecimal digits: set it to what "
+                ".recollect/hash.key holds on the first machine, or leave it out"
+            )
+        return bytes.fromhex(given)
     path = project.data_folder / "hash.key"
     text = _once(path, lambda: secrets.token_hex(32)).strip()
     if not _HASH_KEY.fullmatch(text):

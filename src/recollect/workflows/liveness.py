@@ -7,6 +7,7 @@ heartbeat, no clock, no process id that may be used again.
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from recollect.errors import StoreUnavailable
 from recollect.workflows.runs import new_run_id
 
 _LOCK = "lock"
+_LOOKS = 50
+_LOOK_SECONDS = 0.001
 
 
 class Claim:
@@ -49,6 +52,40 @@ class Claim:
                 (self.folder / _LOCK).unlink()
                 self.folder.rmdir()
         self.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Tell whether a living process holds a journal folder, this one included.
+
+    Raises:
+        StoreUnavailable: the folder cannot be read.
+    """
+    with _explained(folder):
+        try:
+            lock = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return not _flocked(lock, fcntl.LOCK_SH)
+        finally:
+            os.close(lock)
+
+
+def holder(folder: Path) -> int | None:
+    """Return the id of the process that claimed a folder last; None if it is not known."""
+    with suppress(OSError, ValueError):
+        return int((folder / _LOCK).read_text(encoding="ascii"))
+    return None
+
+
+def claim(folder: Path) -> Claim | None:
+    """Claim one folder; None if it is gone or a living process holds it.
+
+    Raises:
+        StoreUnavailable: the folder cannot be read or written.
+    """
+    with _explained(folder):
+        return _claim_old(folder)
 
 
 def claim_new(journals: Path) -> Claim:
@@ -103,13 +140,40 @@ def _claim_old(folder: Path) -> Claim | None:
 def _locked(folder: Path, lock: int) -> bool:
     """Lock the open file, or close it: it is another's, or it was deleted meanwhile."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(lock), (folder / _LOCK).stat()):
+        if _claimed(lock) and os.path.samestat(os.fstat(lock), (folder / _LOCK).stat()):
+            _sign(lock)
             return True
-    except (BlockingIOError, FileNotFoundError):
+    except FileNotFoundError:
         pass
     os.close(lock)
     return False
+
+
+def _sign(lock: int) -> None:
+    """Say who holds the lock; it is only for people, so a full disk may keep it from being said."""
+    with suppress(OSError):
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode("ascii"), 0)
+
+
+def _claimed(lock: int) -> bool:
+    """Take the lock, though somebody may be looking at it (``is_held``) for a moment."""
+    for _ in range(_LOOKS):
+        if _flocked(lock, fcntl.LOCK_EX):
+            return True
+        if not _flocked(lock, fcntl.LOCK_SH):
+            return False  # an owner has it
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        time.sleep(_LOOK_SECONDS)
+    return False
+
+
+def _flocked(lock: int, how: int) -> bool:
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

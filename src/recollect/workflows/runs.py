@@ -1,51 +1,25 @@
 """What a run is: its steps, its end, and the record of it that stays.
 
 The words here are shared by the engine, which runs a *walk* durably, and by the interpreter, which
-is one. The table of records is our own small SQLite file beside the engine's journal: the journal
-holds raw contents while a run is unfinished, the table holds what may be kept afterwards.
+is one.
 """
 
 import json
 import secrets
-import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, Protocol, cast
 
 import msgspec
 
 from recollect.clock import Clock
-from recollect.errors import (
-    RunError,
-    RunNotFound,
-    SchemaTooNew,
-    StoreCorrupt,
-    StoreError,
-    StoreUnavailable,
-    closest,
-)
+from recollect.errors import RunCancelled, RunError, error_json
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 """What JSON can hold. Numbers, texts with lone surrogates included, come back as they were given."""
 
-RunStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
-
-KEPT_RUNS = 1_000
-"""How many ended runs the table keeps; the oldest go first, unfinished ones never."""
-
-_BUSY_SECONDS = 30.0
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-    run_id TEXT PRIMARY KEY, workflow TEXT NOT NULL, status TEXT NOT NULL,
-    started_at TEXT NOT NULL, ended_at TEXT, executor TEXT NOT NULL,
-    input TEXT, output TEXT, tasks TEXT NOT NULL DEFAULT '{}', error TEXT, note TEXT
-) STRICT;
-CREATE INDEX IF NOT EXISTS runs_by_start ON runs (started_at, run_id);
-CREATE INDEX IF NOT EXISTS runs_by_end ON runs (ended_at) WHERE ended_at IS NOT NULL;
-"""
+RunStatus = Literal["pending", "running", "interrupted", "completed", "failed", "cancelled"]
+"""``interrupted``: not ended, and no living process works on it; it can be resumed or cancelled."""
 
 
 class Steps(Protocol):
@@ -65,7 +39,12 @@ class Steps(Protocol):
             StepFailed: ``call`` raised; the same on replay, without a second call.
             StoreError: the journal cannot be written: the run is left unfinished and resumable,
                 whatever the walk makes of this error.
+            RunCancelled: the run is being cancelled and the step was not recorded: walk no further.
         """
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait between steps; a run that is being cancelled does not."""
         ...
 
 
@@ -84,6 +63,36 @@ class StepFailed(RunError):
     def as_json(self) -> dict[str, Json]:
         """The call's own error, not this wrapping."""
         return dict(self.error)
+
+
+class RecordedSteps:
+    """The steps that an interrupted run had recorded; none is taken any more."""
+
+    def __init__(self, run_id: str, recorded: Sequence[tuple[str, Mapping[str, Json]]]) -> None:
+        self.run_id = run_id
+        self._recorded = list(recorded)
+
+    async def step(self, name: str, call: Callable[[], Awaitable[Json]]) -> Json:
+        """Return what the step returned before; see ``Steps``."""
+        del call
+        if not self._recorded or self._recorded[0][0] != name:
+            raise RunCancelled(f"run {self.run_id!r} was cancelled", run_id=self.run_id)
+        _, done = self._recorded.pop(0)
+        return result_of(name, done)
+
+    async def sleep(self, seconds: float) -> None:
+        """Go on at once."""
+
+
+def result_of(name: str, done: Mapping[str, Json]) -> Json:
+    """Return what a recorded step returned.
+
+    Raises:
+        StepFailed: it raised.
+    """
+    if "error" in done:
+        raise StepFailed(name, cast(Mapping[str, Json], done["error"]))
+    return done["result"]
 
 
 class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,203 +129,12 @@ def new_run_id(clock: Clock) -> str:
     return f"{clock.now():%Y%m%d-%H%M%S-%f}-{secrets.token_hex(4)}"
 
 
-class RunTable:
-    """The records of a project's runs; any number of processes and threads at once.
-
-    Every method is one transaction on a connection of its own: quick, blocking, nothing to close.
-
-    Raises (every method):
-        StoreUnavailable: the file cannot be opened or written now.
-        StoreCorrupt: the file is damaged or no database of ours.
-        SchemaTooNew: a newer Recollect wrote it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def exists(self) -> bool:
-        """Tell whether anything ran here yet; nothing is created."""
-        return self._path.exists()
-
-    def begin(self, run_id: str, workflow: str, *, executor: str, started_at: datetime) -> None:
-        """Note that a run started, and nothing of its content.
-
-        For a run that is already there and unfinished, only its ``executor`` changes.
-        """
-        with self._transaction() as db:
-            db.execute(
-                "INSERT INTO runs (run_id, workflow, status, started_at, executor)"
-                " VALUES (?, ?, 'running', ?, ?) ON CONFLICT (run_id)"
-                " DO UPDATE SET executor = excluded.executor WHERE ended_at IS NULL",
-                (run_id, workflow, _text(started_at), executor),
-            )
-
-    def end(
-        self,
-        run_id: str,
-        status: RunStatus,
-        *,
-        ended_at: datetime,
-        output: Json = None,
-        tasks: Mapping[str, Json] | None = None,
-        error: Mapping[str, Json] | None = None,
-        input: Json = None,  # noqa: A002 - the record's own word
-        note: str | None = None,
-    ) -> None:
-        """Record how a run ended; repeating it is safe. Forgets the oldest beyond ``KEPT_RUNS``."""
-        with self._transaction() as db:
-            db.execute(
-                "INSERT INTO runs (run_id, workflow, executor, started_at, ended_at, status, input,"
-                " output, tasks, error, note) VALUES (?, '', '', ?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (run_id) DO UPDATE SET ended_at = excluded.ended_at,"
-                " status = excluded.status, input = excluded.input, output = excluded.output,"
-                " tasks = excluded.tasks, error = excluded.error, note = excluded.note",
-                (
-                    *(run_id, _text(ended_at), _text(ended_at), status, json.dumps(input)),
-                    *(json.dumps(output), json.dumps(tasks or {}), json.dumps(error), note),
-                ),
-            )
-            db.execute(
-                "DELETE FROM runs WHERE run_id IN (SELECT run_id FROM runs WHERE ended_at"
-                " IS NOT NULL ORDER BY ended_at DESC, run_id DESC LIMIT -1 OFFSET ?)",
-                (KEPT_RUNS,),
-            )
-
-    def get(self, run_id: str) -> RunRecord:
-        """Return one record.
-
-        Raises:
-            RunNotFound: no run has this id; the text names the closest that exists.
-        """
-        with self._transaction() as db:
-            found = self._select(db, "WHERE run_id = ?", (_storable(run_id),))
-            if found:
-                return found[0]
-            known = [row["run_id"] for row in db.execute("SELECT run_id FROM runs")]
-        hint = closest(run_id, known) or ("" if known else " There are no runs yet.")
-        raise RunNotFound(f"no run has the id {run_id!r}.{hint}", run_id=run_id)
-
-    def list(self, *, limit: int = 50, status: RunStatus | None = None) -> Sequence[RunRecord]:
-        """Return records, the last started first."""
-        with self._transaction() as db:
-            return self._select(
-                db,
-                "WHERE ? IS NULL OR status = ? ORDER BY started_at DESC, run_id DESC LIMIT ?",
-                (status, status, limit),
-            )
-
-    def unfinished(self) -> Sequence[RunRecord]:
-        """Return the runs that have not ended, living or interrupted, the first started first."""
-        with self._transaction() as db:
-            return self._select(db, "WHERE ended_at IS NULL ORDER BY started_at, run_id", ())
-
-    def delete(self, run_ids: Sequence[str]) -> int:
-        """Remove records for good, from the file and from its log; return how many there were."""
-        with self._transaction() as db:
-            gone = sum(
-                db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,)).rowcount
-                for run_id in run_ids
-            )
-        if gone:
-            self._scrub()
-        return gone
-
-    def _scrub(self) -> None:
-        """Write the file anew: SQLite leaves traces of rows that it moved before they were deleted."""
-        try:
-            with closing(
-                sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-            ) as db:
-                db.execute("PRAGMA secure_delete = ON")
-                db.execute("PRAGMA temp_store = MEMORY")
-                db.execute("VACUUM")
-                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except sqlite3.Error as error:
-            raise database_error(error, self._path) from error
-
-    @staticmethod
-    def _select(
-        db: sqlite3.Connection, where: str, values: tuple[str | int | None, ...]
-    ) -> Sequence[RunRecord]:
-        return [_record(row) for row in db.execute(f"SELECT * FROM runs {where}", values)]  # noqa: S608 - our own text
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, committed if the body returns; driver errors become ours."""
-        try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with closing(
-                sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-            ) as db:
-                db.row_factory = sqlite3.Row
-                db.execute("PRAGMA secure_delete = ON")
-                _migrate(db, self._path)
-                db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield db
-                except BaseException:
-                    db.execute("ROLLBACK")
-                    raise
-                db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise database_error(error, self._path) from error
-        except OSError as error:
-            raise StoreUnavailable(
-                f"{self._path} cannot be used ({error.strerror}): make the folder writable, or free"
-                " some space"
-            ) from error
+def as_json(value: Json) -> Json:
+    """Return the value as a replay would read it."""
+    return cast(Json, json.loads(json.dumps(value)))
 
 
-def database_error(error: sqlite3.Error, where: Path) -> StoreError:
-    """Turn a driver's error into ours; the text names the file or folder and the way out."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return StoreCorrupt(
-            f"{where} is damaged or no database ({error}): restore it, or move it away and lose"
-            " what it holds"
-        )
-    way_out = {
-        sqlite3.SQLITE_FULL: "free some space",
-        sqlite3.SQLITE_READONLY: "make it writable",
-        sqlite3.SQLITE_CANTOPEN: "make it and its folder writable",
-        sqlite3.SQLITE_BUSY: "another process holds it; try again",
-        sqlite3.SQLITE_LOCKED: "another process holds it; try again",
-    }.get(code, "check the disk, its free space and its permissions")
-    return StoreUnavailable(f"{where} cannot be used ({error}): {way_out}")
-
-
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
-    """Create the table, once; of several processes one does it while the others wait."""
-    found = db.execute("PRAGMA user_version").fetchone()[0]
-    if found > _SCHEMA_VERSION:
-        raise SchemaTooNew(str(path), found, _SCHEMA_VERSION)
-    if found < _SCHEMA_VERSION:
-        path.chmod(0o600)  # not by opening it: closing that would free SQLite's locks on it
-        db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = 1; COMMIT;")
-
-
-def _record(row: sqlite3.Row) -> RunRecord:
-    ended_at, tasks = row["ended_at"], row["tasks"]
-    loaded = {name: json.loads(row[name] or "null") for name in ("input", "output", "error")}
-    return RunRecord(
-        run_id=row["run_id"],
-        workflow=row["workflow"],
-        status=row["status"],
-        started_at=datetime.fromisoformat(row["started_at"]),
-        ended_at=datetime.fromisoformat(ended_at) if ended_at else None,
-        executor=row["executor"],
-        tasks=json.loads(tasks),
-        note=row["note"],
-        **loaded,
-    )
-
-
-def _text(time: datetime) -> str:
-    """A time as text of one width, so that texts sort as times do."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def _storable(text: str) -> str:
-    """The text with lone surrogates replaced: it then equals no id, instead of failing."""
-    return text.encode("utf-8", "replace").decode()
+def error_as_json(error: Exception) -> Mapping[str, Json]:
+    """Return ``{code, message, details}`` as a replay would read it."""
+    plain = json.dumps(error_json(error), default=lambda foreign: type(foreign).__name__)
+    return cast(Mapping[str, Json], json.loads(plain))

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from recollect.memory.data.erasure import Carries
-from recollect.workflows.runs import Json, RunRecord, RunTable
+from recollect.workflows.run_table import RunTable
+from recollect.workflows.runs import Json, RunRecord
 
 Forget = Callable[[Callable[[Json], bool]], Awaitable[list[str]]]
 """Drops the interrupted runs of dead processes whose contents are meant; returns their ids."""
@@ -53,7 +54,7 @@ class RunTraces:
         """Return the unfinished runs that carry the user, of living and of dead processes."""
         if not self._journals.is_dir() or not any(self._journals.iterdir()):
             return set()
-        from recollect.workflows.engine import contents_of  # noqa: PLC0415 - takes a second
+        from recollect.workflows.journal_file import contents_of  # noqa: PLC0415 - slow
 
         files = self._journals.glob("*/journal.sqlite")
         contents = (found for file in files for found in contents_of(file))

@@ -15,7 +15,9 @@ from recollect.durations import parse_duration
 from recollect.errors import (
     ConfigError,
     RecollectError,
+    RunCancelled,
     RunError,
+    StoreError,
     TaskTimeout,
     TemplateError,
     error_json,
@@ -62,8 +64,28 @@ class Walker:
         )
 
     async def walk(self) -> Json:
-        """Execute tasks until the run ends; returns {status, output, tasks, error}."""
+        """Execute tasks until the run ends; returns {status, output, tasks, error}.
+
+        Each ``run.started`` is followed by one ``run.ended``, or by ``run.interrupted`` if the run is
+        left unfinished: the process stops, or the journal cannot be written.
+        """
         self._runtime.telemetry.emit("run.started")
+        try:
+            return await self._walk()
+        except RunCancelled as cancelled:
+            self._runtime.telemetry.emit("run.ended", status="cancelled")
+            return {
+                **_outcome("cancelled", error=cancelled.as_json()),
+                "tasks": self._progress.tasks,
+            }
+        except (asyncio.CancelledError, StoreError):
+            self._runtime.telemetry.emit("run.interrupted")
+            raise
+        except Exception:
+            self._runtime.telemetry.emit("run.ended", status="failed")
+            raise
+
+    async def _walk(self) -> Json:
         task: TaskType | None = self._workflow.first
         arrival = Arrival(with_={})
         last: Any = None
@@ -91,7 +113,13 @@ class Walker:
         if prepared["status"] == "ready":
             await self._sleep_until(prepared["not_before"])
             once = f"{self._steps.run_id}/{self._workflow.id}/{task.id}/{visit}"
-            record = await self._step(f"{name}:output", self._work, task, arrival, prepared, once)
+            try:
+                record = await self._step(
+                    f"{name}:output", self._work, task, arrival, prepared, once
+                )
+            except RunCancelled:
+                self._progress.tasks[task.id] = _outcome("cancelled")
+                raise
         else:
             record = {key: prepared[key] for key in ("status", "output", "error")}
         self._remember(task, record)
@@ -165,7 +193,7 @@ class Walker:
     async def _sleep_until(self, moment: str | None) -> None:
         if moment is not None:
             left = datetime.fromisoformat(moment) - self._runtime.clock.now()
-            await asyncio.sleep(max(left.total_seconds(), 0))
+            await self._steps.sleep(max(left.total_seconds(), 0))
 
     def _own(self, task: TaskType, arrival: Arrival, now: datetime) -> Json:
         """Render ``with``; what the transition brought is there before it, and wins over it."""

@@ -167,12 +167,15 @@ async def test_a_tool_that_cancels_itself_does_not_end_the_run() -> None:
 
 async def test_calls_of_one_answer_are_made_side_by_side_and_answered_in_their_order() -> None:
     met = {"a": asyncio.Event(), "b": asyncio.Event()}
+    second_is_done = asyncio.Event()
 
     @function_tool
     async def meet(me: str, other: str) -> str:
         met[me].set()
         await met[other].wait()
-        await asyncio.sleep(0.01 if me == "a" else 0)
+        if me == "b":
+            second_is_done.set()
+        await second_is_done.wait()
         return me
 
     model = ScriptedModel(

@@ -51,6 +51,7 @@ class Watched:
             durable=store,
             scratch=store,
             project_id="shop",
+            hash_key=lambda: b"k" * 32,
             telemetry=self.telemetry,
         )
 
@@ -176,6 +177,9 @@ async def test_events_of_others_move_their_metrics(watched: Watched) -> None:
     assert value(f"{prefix}background_jobs", {**of_all, "activity_type": "run"}) == 1
     assert value(f"{prefix}config_resolution_total", {**of_all, "status": "failure"}) == 1
     watched.telemetry.emit("run.ended", status="completed")
+    assert value(f"{prefix}background_jobs", {**of_all, "activity_type": "run"}) == 0
+    watched.telemetry.emit("run.started")
+    watched.telemetry.emit("run.interrupted")
     assert value(f"{prefix}background_jobs", {**of_all, "activity_type": "run"}) == 0
 
 

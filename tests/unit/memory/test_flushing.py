@@ -154,6 +154,16 @@ def test_a_flush_never_leaves_fewer_than_min_messages() -> None:
     assert plan_flush(rules(memory), records(*chatter(10))).messages == 8
 
 
+def test_an_earlier_summary_is_among_those_that_leave() -> None:
+    summary = {"type": "hybrid_summary", "summary_tokens": 17, "summarize_oldest_percent": 1.0}
+    earlier = said("The dog is called Biscuit.", "system", kind="summary")
+    kept = records(said("fine"), earlier, said("found"), said("fine"))
+    for least in (1, 2, 3, 4):
+        memory = resource(max_messages=100, flushing={**summary, "min_messages": least})
+        plan = plan_flush(rules(memory), kept)
+        assert plan.messages == (2 if least <= 2 else 4 if least == 4 else 3)
+
+
 def test_an_open_call_stays_with_its_result() -> None:
     memory = resource(type="message_count_based", max_messages=4)
     kept = records(calling("a", "b"), result("a"), *[Message(role="assistant", content="x")] * 4)

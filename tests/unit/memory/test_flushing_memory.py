@@ -14,7 +14,7 @@ from recollect.clock import ManualClock
 from recollect.errors import FlushPending, MemoryLimitExceeded, PrivacyError
 from recollect.memory.budget import held_tokens
 from recollect.memory.memory import Memory
-from recollect.memory.operations import FlushConfig, ReadConfig
+from recollect.memory.operations import FlushConfig, ReadConfig, StatsConfig
 from recollect.messages import Message, encode
 from recollect.stores.base import Store
 from recollect.telemetry import Label, Telemetry
@@ -128,17 +128,52 @@ async def test_one_call_may_have_its_own_strategy_and_threshold(open_memory: Ope
     assert (await memory.stats())["actual_strategy"] == "simple_fifo"
 
 
-async def test_a_flush_takes_effect_once_per_key(open_memory: OpenMemory) -> None:
-    memory = open_memory(**SEED, flushing={"type": "hybrid_summary"})
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_a_flush_takes_effect_once_per_key(open_memory: OpenMemory, strategy: str) -> None:
+    """Its output is the same again, though the memory has gone on and flushed again meanwhile."""
+    memory = open_memory(**SEED, flushing={"type": strategy})
     await memory.append(talk(20))
     force = FlushConfig(force=True)
+    firsts = {}
+    for key in ("k1", "k2", "k3"):
+        firsts[key] = await memory.flush(force, idempotency_key=key)
+        before = await memory.read()
+        assert await memory.flush(force, idempotency_key=key) == firsts[key]
+        assert await memory.read() == before
+        facts = [said(f"My {key} budget for {n} is {n}00 euros. " * 3) for n in range(12)]
+        await memory.append([*facts, *talk(20)])
+    for key, first in firsts.items():
+        assert first["tokens_freed"] > 0
+        assert await memory.flush(force, idempotency_key=key) == first
+
+
+async def test_a_flush_that_fell_back_says_so_again(open_memory: OpenMemory) -> None:
+    memory = open_memory(**SEED, flushing={"type": "hybrid_summary", "summary_tokens": 1})
+    await memory.append([said("hm"), said("hm"), said("hm"), said("hm")])
+    force = FlushConfig(force=True)
     first = await memory.flush(force, idempotency_key="k")
-    before = await memory.read()
-    again = await memory.flush(force, idempotency_key="k")
-    assert await memory.read() == before
-    assert again["tokens_freed"] is None  # not in its record
-    for name in ("messages_flushed", "remaining_messages", "summary_created", "actual_strategy"):
-        assert again[name] == first[name]
+    assert (first["summary_created"], first["actual_strategy"]) == (False, "simple_fifo")
+    assert first["messages_flushed"] > 0
+    assert await memory.flush(force, idempotency_key="k") == first
+
+
+async def test_a_dry_run_has_no_use_for_a_key(open_memory: OpenMemory) -> None:
+    memory = open_memory(**SEED)
+    await memory.append(talk(20))
+    await memory.flush(FlushConfig(force=True), idempotency_key="k")
+    dry_run = FlushConfig(force=True, dry_run=True)
+    assert await memory.flush(dry_run, idempotency_key="k") == await memory.flush(dry_run)
+
+
+async def test_what_was_freed_is_not_made_up_when_it_cannot_be_read(
+    open_memory: OpenMemory, store: Store
+) -> None:
+    """A write took the key; what the archive holds then is not what a flush moved."""
+    memory = open_memory(**SEED)
+    await memory.append(talk(20))
+    await memory.write([said("anew")], idempotency_key="k")
+    again = await memory.flush(FlushConfig(force=True), idempotency_key="k")
+    assert again["tokens_freed"] is None
 
 
 async def test_twins_with_one_key_flush_once(open_memory: OpenMemory) -> None:
@@ -595,6 +630,59 @@ async def test_stats_tell_the_stable_prefix_and_what_the_next_flush_costs(
         "tokens_invalidated": sum(r.tokens + 4 for r in records[flushed["messages_flushed"] :]),
         "strategy": "simple_fifo",
     }
+
+
+async def test_stats_without_the_prompt_cache_read_the_head_alone(
+    open_memory: OpenMemory, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = open_memory(max_messages=20, disable_flush=True)
+    await memory.append([*talk(16), calling("a", "b"), result("a")])
+    whole = await memory.stats()
+    asked = loads(store, monkeypatch)
+    counts = await memory.stats(StatsConfig(prompt_cache=False))
+    assert asked == [0]
+    assert counts == {k: whole[k] for k in whole if k not in {"prefix_stable_tokens", "next_flush"}}
+
+
+@pytest.mark.parametrize(
+    ("config", "needed"),
+    [
+        (StatsConfig(), None),
+        (StatsConfig(prompt_cache=False, include_content=True), 100),
+        (StatsConfig(prompt_cache=False, group_by="role"), None),
+        (StatsConfig(include_content=True, group_by="role"), None),
+    ],
+)
+async def test_stats_read_once_and_what_they_need(
+    open_memory: OpenMemory,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    config: StatsConfig,
+    needed: int | None,
+) -> None:
+    memory = open_memory(max_messages=200, disable_flush=True)
+    await memory.append(talk(150))
+    asked = loads(store, monkeypatch)
+    output = await memory.stats(config)
+    assert asked == [needed]
+    assert output["message_count"] == 150
+    if config.include_content:
+        assert len(output["messages"]) == 100
+    if config.group_by:
+        assert sum(output["role_distribution"].values()) == 150
+
+
+def loads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """Note how many of the newest messages are asked of the store from now on."""
+    asked: list[int | None] = []
+    load = store.load
+
+    async def noting(*args: Any, last: int | None = None, **options: Any) -> Any:
+        asked.append(last)
+        return await load(*args, last=last, **options)
+
+    monkeypatch.setattr(store, "load", noting)
+    return asked
 
 
 async def test_stats_without_limits_name_no_next_flush(open_memory: OpenMemory) -> None:

@@ -1,5 +1,6 @@
 """From keys to addresses."""
 
+import hashlib
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recollect.errors import InvalidConversationId, TemplateMissingKey
+from recollect.errors import ConfigError, InvalidConversationId, TemplateMissingKey
 from recollect.memory.keys import (
     MAX_KEY_CHARACTERS,
     Pattern,
@@ -37,6 +38,7 @@ def test_a_key_is_rendered_from_the_scope() -> None:
 
 
 def test_single_quoted_layouts_work_in_keys() -> None:
+    """Row 31 of specs/memory.md section 13."""
     assert rendered_key("s:{{ now | date '2006-01-02' }}", {}, NOW) == "s:2026-01-02"
 
 
@@ -133,12 +135,41 @@ def test_reserved_prefixes_cannot_be_written(key: str) -> None:
         refuse_reserved(key)
 
 
+def a_secret() -> bytes:
+    return b"s" * 32
+
+
 def test_what_the_policy_hides_is_hidden_in_the_address_too() -> None:
     redactor = Redactor((EMAIL,))
-    one = address_of("n", "conv:ada@example.com:s1", redactor)
+    one = address_of("n", "conv:ada@example.com:s1", redactor, a_secret)
     assert "ada@example.com" not in one.id
-    assert one == address_of("n", "conv:ada@example.com:s1", redactor)
-    assert one != address_of("n", "conv:bob@example.com:s1", redactor)
+    assert one == address_of("n", "conv:ada@example.com:s1", redactor, a_secret)
+    assert one != address_of("n", "conv:bob@example.com:s1", redactor, a_secret)
+
+
+def test_nobody_without_the_secret_can_try_out_what_is_hidden() -> None:
+    """Who guesses the key and reads the store finds it by no plain hash, and under no other secret."""
+    redactor, key = Redactor((EMAIL,)), "conv:ada@example.com:s1"
+    one = address_of("n", key, redactor, a_secret).id
+    assert one != address_of("n", key, redactor, lambda: b"t" * 32).id
+    for guess in (key, "ada@example.com"):
+        for algorithm in ("md5", "sha1", "sha256", "sha512", "blake2b"):
+            assert hashlib.new(algorithm, guess.encode()).hexdigest()[:16] not in one
+
+
+def test_a_hidden_key_is_refused_without_a_secret() -> None:
+    with pytest.raises(ConfigError, match="no secret to hash it with"):
+        address_of("n", "conv:ada@example.com:s1", Redactor((EMAIL,)))
+
+
+def test_the_hash_of_a_key_is_not_the_one_that_stands_for_a_match() -> None:
+    """Both are made with one secret; what one of them is shown for tells nothing of the other."""
+    redactor = Redactor((EMAIL,), strategy="hash", hash_key=a_secret())
+    shown, _, whole = address_of("n", "ada@example.com", redactor, a_secret).id.rpartition("-")
+    letters = "bcdfghjkmnpqrstv"
+    stood = "".join(f"{letters.index(c):x}" for c in shown.removeprefix("[hash:").rstrip("]"))
+    assert len(stood) == 16
+    assert not whole.startswith(stood)
 
 
 def test_a_key_without_anything_to_hide_is_its_own_address() -> None:
@@ -147,7 +178,7 @@ def test_a_key_without_anything_to_hide_is_its_own_address() -> None:
 
 def test_a_long_key_with_something_to_hide_still_fits() -> None:
     key = "ada@example.com" + "x " * 248
-    assert len(address_of("n", key, Redactor((EMAIL,))).id) <= 512
+    assert len(address_of("n", key, Redactor((EMAIL,)), a_secret).id) <= 512
 
 
 def test_a_backup_label_names_the_conversation_it_was_made_from() -> None:

@@ -13,6 +13,7 @@ from recollect.messages import Message
 from recollect.stores.base import Store
 from recollect.stores.records import ConversationId, NewRecord
 from recollect.telemetry import Telemetry
+from tests.unit.memory.conftest import HearLeases
 
 HERE = ConversationId("n", "c")
 MINUTE = timedelta(minutes=1)
@@ -124,12 +125,19 @@ async def test_of_a_missing_conversation_there_is_none(store: Store) -> None:
         assert lease is None
 
 
-async def test_it_is_renewed_while_the_work_goes_on(talk: Store, clock: ManualClock) -> None:
+async def test_it_is_renewed_while_the_work_goes_on(
+    talk: Store, clock: ManualClock, hear_leases: HearLeases
+) -> None:
     """Each time the clock moves half a ttl, a renewal moves the end by as much."""
+    answers = hear_leases(talk, HERE)
     async with held(talk, HERE, holder="flush", ttl=SHORT) as lease:
         for _ in range(4):
-            await asyncio.sleep(SHORT.total_seconds())  # renewals are timed by the loop
             clock.advance(SHORT / 2)
+            end = None
+            while end != clock.now() + SHORT:
+                renewed = await answers.get()
+                assert renewed is not None
+                end = renewed.expires_at
         await talk.append(HERE, SAY, lease=lease)
 
 

@@ -1,6 +1,7 @@
 """Row 61 of specs/memory.md §13: what belongs to runs alone goes with them; §8."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from recollect.clock import ManualClock
 from recollect.errors import StoreUnavailable
+from recollect.memory.data.traces import Carries
 from recollect.memory.lifecycle import ABANDONED_AFTER
 from recollect.memory.registry import Defined, Memories, Registry, Request
 from recollect.memory.resource import Resource
@@ -17,6 +19,7 @@ from recollect.memory.sweeping import SWEEP_EVERY
 from recollect.stores.base import Store
 from recollect.stores.in_memory import InMemoryStore
 from recollect.stores.records import Change
+from tests.unit.memory.conftest import HearLeases
 
 Make = Callable[..., Memories]
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
@@ -354,7 +357,7 @@ async def test_runs_at_the_same_time_never_lose_what_a_living_one_wrote(
 
 
 async def test_who_comes_while_another_deletes_begins_afterwards(
-    hooked: tuple[Talk, Hooked],
+    hooked: tuple[Talk, Hooked], hear_leases: HearLeases
 ) -> None:
     """r1 has found nobody else and is about to delete when r2 comes: r2 waits, and loses nothing."""
     talk, store = hooked
@@ -369,8 +372,9 @@ async def test_who_comes_while_another_deletes_begins_afterwards(
     store.before = wait  # type: ignore[method-assign]
     ending = asyncio.create_task(talk.memories.end_run("r1", "completed"))
     await deleting.wait()
+    answers = hear_leases(store, talk.memories.open("talk", "k").address)
     coming = asyncio.create_task(talk("append", "r2"))
-    await asyncio.wait([coming], timeout=0.05)
+    assert await answers.get() is None  # r1 has the lease
     go_on.set()
     await asyncio.gather(ending, coming)
     assert (await talk("read", "r2"))["count"] == 1
@@ -410,7 +414,9 @@ async def test_two_that_end_together_leave_nothing(open_talk: Open) -> None:
         assert await talk.uses() == []
 
 
-async def test_what_could_not_be_deleted_now_is_swept_later(open_talk: Open) -> None:
+async def test_what_could_not_be_deleted_now_is_swept_later(
+    open_talk: Open, hear_leases: HearLeases
+) -> None:
     """Another holder works on the conversation: the clean-up waits ten seconds, then leaves it."""
     talk = open_talk(grace="1m")
     await talk("append", "r1")
@@ -419,9 +425,66 @@ async def test_what_could_not_be_deleted_now_is_swept_later(open_talk: Open) -> 
     address = talk.memories.open("talk", "k").address
     lease = await talk.store.lease(address, holder="flush", ttl=MINUTE)
     assert lease is not None
+    answers = hear_leases(talk.store, address)
     sweeping = asyncio.create_task(talk.sweep())
-    await asyncio.sleep(0.05)
+    assert await answers.get() is None
     assert await talk.exists()
     await talk.store.release(lease)
     assert await sweeping == 1
     assert not await talk.exists()
+
+
+# ---- privacy and erasure -------------------------------------------------------------------------
+
+MAIL = "jane.doe@example.com"
+
+
+async def noted_in(store: Store) -> str:
+    """All that is noted of uses, names and metadata."""
+    page = await store.find("default/demo/.uses")
+    found = await store.load_many([head.conversation for head in page.heads])
+    return repr([(head, head.owner) for head in page.heads]) + repr(found)
+
+
+async def test_a_use_of_a_hidden_key_names_nobody_and_is_enough_to_clean_up(
+    make_memories: Make, store: Store, clock: ManualClock
+) -> None:
+    """A process that never saw the key deletes the conversation, from what the crashed one noted."""
+    fields = {"id": "talk", "cleanup": {"scope": "execution"}}
+    policy = {"privacy_policy": {"redact_patterns": ["preset:email"]}}
+    talk = Talk(make_memories({**fields, **policy}), store, clock)
+    await talk("append", "r1", f"user:{MAIL}")
+    noted = await noted_in(store)
+    assert "user:[REDACTED]-" in noted
+    for algorithm in ("sha1", "sha256"):
+        for guess in (f"user:{MAIL}", MAIL):
+            assert hashlib.new(algorithm, guess.encode()).hexdigest()[:16] not in noted
+    assert "jane" not in noted
+    later = Talk(make_memories({**fields, **policy}), store, clock)
+    assert await later.sweep({"r1": "failed"}.get) == 1
+    assert not await talk.exists(f"user:{MAIL}")
+    assert await talk.uses() == []
+
+
+async def test_an_erasure_takes_the_uses_of_ended_runs_whose_conversation_is_gone(
+    open_talk: Open,
+) -> None:
+    talk = open_talk(grace="1h")
+    for run, key in (("r1", "ada"), ("r2", "ada-too"), ("r3", "ada"), ("r4", "bob")):
+        await talk("append", run, key)
+    for run in ("r1", "r4"):
+        await talk.memories.end_run(run, "completed")
+    traces = talk.memories.use_traces({"r2": "failed"}.get)
+    carries = Carries("x", frozenset({"ada", "ada-too"}))
+    assert (await traces.erase(carries), await traces.count(carries)) == (0, 0)
+    for key in ("ada", "ada-too"):
+        await talk.store.delete(talk.memories.open("talk", key).address)
+    assert await traces.erase(carries) == 2
+    assert sorted(await talk.uses()) == ["r3", "r4"]
+    assert await traces.count(carries) == 1  # r3 goes on: it may write again, and cleans up then
+    await talk("append", "r3", "ada")
+    await talk.memories.end_run("r3", "completed")
+    talk.clock.advance(60 * MINUTE)
+    await talk.sweep()
+    assert not await talk.exists("ada")
+    assert not await talk.exists("bob")

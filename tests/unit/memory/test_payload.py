@@ -45,6 +45,7 @@ def test_a_message_without_a_timestamp_gets_the_time_of_its_rendering() -> None:
     ],
 )
 def test_timestamps_come_in_many_forms(given: object, meant: datetime) -> None:
+    """Row 34 of specs/memory.md section 13."""
     (message,) = messages_of({"content": "x", "timestamp": given}, NOW)
     assert message.timestamp is not None
     assert abs(message.timestamp - meant) < timedelta(microseconds=1)

@@ -235,6 +235,23 @@ async def test_a_flush_tells_how_many_keys_it_changed(talk: Talk) -> None:
     assert done["flushed_keys"] + done["remaining_keys"] == 2
 
 
+async def test_a_flush_that_is_done_again_tells_the_same(talk: Talk) -> None:
+    await talk.say("a1", "a1", "a1", "a2")
+    once: dict[str, Any] = {"config": {"force": True}, "idempotency_key": "run/1"}
+    first = await talk("flush", "a*", **once)
+    assert first["messages_flushed"] > 0
+    assert first["tokens_freed"] > 0
+    assert await talk("flush", "a*", **once) == first
+
+
+async def test_a_total_that_is_not_known_is_not_made_up(talk: Talk) -> None:
+    await talk.say("a1", "a2")
+    await talk("write", "a1", payload="anew", idempotency_key="taken")
+    output = await talk("flush", "a*", config={"force": True}, idempotency_key="taken")
+    assert [result["tokens_freed"] for result in output["results"]] == [None, 0]
+    assert output["tokens_freed"] is None
+
+
 async def test_stats_and_health_add_up(talk: Talk) -> None:
     await talk.say("a1", "a1", "a2")
     stats = await talk("stats", "a*")

@@ -54,6 +54,23 @@ def test_the_key_is_32_random_bytes_for_this_user_alone(project: Project) -> Non
     }
 
 
+def test_the_environment_wins_and_no_file_is_made(tmp_path: Path) -> None:
+    (tmp_path / "recollect.yaml").write_text("name: demo\n")
+    there = load_project(tmp_path, {"RECOLLECT_HASH_KEY": "0aF0" * 16})
+    assert project_hash_key(there) == bytes.fromhex("0af0" * 16)
+    assert not (there.data_folder / "hash.key").exists()
+    own = project_hash_key(load_project(tmp_path, {"RECOLLECT_HASH_KEY": ""}))
+    assert project_hash_key(there) == bytes.fromhex("0af0" * 16) != own
+
+
+@pytest.mark.parametrize("given", ["swordfish", "0" * 63, "0" * 65, "g" * 64])
+def test_a_wrong_variable_is_named_and_not_shown(tmp_path: Path, given: str) -> None:
+    (tmp_path / "recollect.yaml").write_text("name: demo\n")
+    with pytest.raises(ConfigError, match="RECOLLECT_HASH_KEY is not") as refused:
+        project_hash_key(load_project(tmp_path, {"RECOLLECT_HASH_KEY": given}))
+    assert given not in str(refused.value)
+
+
 @pytest.mark.parametrize("content", ["", "abc", "g" * 64, "\ud83d"])
 def test_a_damaged_key_is_refused_with_the_way_out(project: Project, content: str) -> None:
     project_hash_key(project)

@@ -24,6 +24,7 @@ def vectors(name: str) -> list[Any]:
     ("data", "row"), [*vectors("template_vectors.jsonl"), *vectors("go_vectors.jsonl")]
 )
 def test_a_template_gives_what_go_gives(data: dict[str, object], row: dict[str, Any]) -> None:
+    """Row 30 of specs/memory.md section 13."""
     if row.get("error"):
         with pytest.raises(TemplateError):
             render_text(row["template"], data)

@@ -14,8 +14,9 @@ import pytest
 
 from recollect.clock import ManualClock, SystemClock
 from recollect.errors import RunNotFound, SchemaTooNew, StoreCorrupt, StoreUnavailable
-from recollect.workflows import runs
-from recollect.workflows.runs import KEPT_RUNS, RunTable, new_run_id
+from recollect.workflows import liveness, run_table
+from recollect.workflows.run_table import KEPT_RUNS, RunTable
+from recollect.workflows.runs import new_run_id
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -93,6 +94,35 @@ def test_lists_the_last_started_first_and_by_status(table: RunTable) -> None:
     assert [r.run_id for r in table.unfinished()] == ["r0", "r2", "r4"]
 
 
+def test_a_run_that_nobody_works_on_is_interrupted(path: Path) -> None:
+    journals = path.parent / "journal"
+    claim = liveness.claim_new(journals)
+    table = RunTable(path, journals=journals)
+    for number, executor in enumerate([claim.executor, "gone", claim.executor]):
+        started = T0 + timedelta(seconds=number)
+        table.begin(f"r{number}", "chat", executor=executor, started_at=started)
+    table.end("r2", "completed", ended_at=T0)
+    assert [r.status for r in table.list()] == ["completed", "interrupted", "running"]
+    assert [r.run_id for r in table.list(status="running")] == ["r0"]
+    claim.release()
+    assert table.get("r0").status == "interrupted"
+    assert table.get("r2").status == "completed"
+    assert [r.run_id for r in table.list(status="interrupted", limit=1)] == ["r1"]
+    assert table.list(status="running") == []
+    assert [r.status for r in RunTable(path).unfinished()] == ["running", "running"]
+
+
+def test_a_run_that_ends_while_somebody_looks_is_not_interrupted(path: Path) -> None:
+    """Its process ends it first and gives its journal up second; who looks sees them in this order."""
+    claim = liveness.claim_new(path.parent / "journal")
+    table = RunTable(path, journals=path.parent / "journal")
+    table.begin("r1", "chat", executor=claim.executor, started_at=T0)
+    (seen_before,) = table.unfinished()
+    table.end("r1", "completed", ended_at=T0)
+    claim.remove()
+    assert [r.status for r in table._seen([seen_before])] == ["completed"]
+
+
 def test_times_sort_across_time_zones_and_fractions(table: RunTable) -> None:
     earlier = datetime.fromisoformat("2026-01-01T01:00:00.5+02:00")
     table.begin("early", "w", executor="e", started_at=earlier)
@@ -114,7 +144,7 @@ def test_an_unknown_id_names_the_closest(table: RunTable) -> None:
 def test_keeps_the_newest_ended_runs_and_every_unfinished_one(
     table: RunTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "KEPT_RUNS", 3)
+    monkeypatch.setattr(run_table, "KEPT_RUNS", 3)
     table.begin("unfinished", "w", executor="e", started_at=T0)
     for number in range(5):
         at = T0 + timedelta(seconds=number)
@@ -127,7 +157,7 @@ def test_keeps_the_newest_ended_runs_and_every_unfinished_one(
 def test_what_was_trimmed_is_in_no_file(
     table: RunTable, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "KEPT_RUNS", 1)
+    monkeypatch.setattr(run_table, "KEPT_RUNS", 1)
     table.end("r0", "completed", ended_at=T0, output="MARKER" * 100)
     assert any(b"MARKER" in file.read_bytes() for file in path.parent.iterdir())
     table.end("r1", "completed", ended_at=T0 + timedelta(seconds=1))
@@ -143,7 +173,7 @@ def test_only_the_owner_may_read_the_files(table: RunTable, path: Path) -> None:
 def test_threads_and_processes_write_at_once(table: RunTable, path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from datetime import datetime, UTC\n"
-        "from recollect.workflows.runs import RunTable\n"
+        "from recollect.workflows.run_table import RunTable\n"
         "table = RunTable(Path(sys.argv[1]))\n"
         "for n in range(20):\n"
         "    table.begin(f'{sys.argv[2]}-{n}', 'w', executor='e', started_at=datetime.now(UTC))\n"
@@ -187,7 +217,7 @@ def test_a_newer_table_is_left_alone(table: RunTable, path: Path) -> None:
 @pytest.fixture
 def locked(table: RunTable, path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     table.list()
-    monkeypatch.setattr(runs, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(run_table, "_BUSY_SECONDS", 0.05)
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("BEGIN EXCLUSIVE")
     yield
@@ -211,5 +241,5 @@ def test_run_ids_are_short_unique_and_sort_by_time() -> None:
 
 
 def test_records_can_be_read_without_loading_the_engine() -> None:
-    code = "import recollect.workflows.runs, sys; sys.exit('dbos' in sys.modules)"
+    code = "import recollect.workflows.run_table, sys; sys.exit('dbos' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

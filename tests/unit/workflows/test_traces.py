@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from recollect.memory.data.erasure import Carries
-from recollect.workflows.runs import RunTable
+from recollect.workflows.run_table import RunTable
 from recollect.workflows.traces import RunTraces
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

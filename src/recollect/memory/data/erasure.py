@@ -6,124 +6,23 @@ name but the one the caller gave.
 """
 
 import hashlib
-import re
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Protocol
 
 from recollect.errors import InvalidInput, OutcomeUnknown, VersionConflict
+from recollect.memory.data.receipt import Receipt, Verified
+from recollect.memory.data.traces import Carries, Traces
 from recollect.memory.data.transfer import conversations_of
 from recollect.stores.base import Store
 from recollect.stores.records import Conversation, ConversationId, Head
-from recollect.templates import escape_key_part
+
+__all__ = ["Carries", "Extent", "Receipt", "Traces", "Verified", "count_user", "erase_user"]
 
 ROUNDS = 20
 _ATTEMPTS = 20
 _GROUP = 500
-
-# Letters, digits and what joins them in names: "ada" is neither in "adam" nor in "ada@example.com".
-_BEFORE, _AFTER = r"(?<![\w@.-])", r"(?![\w@-]|\.\w)"
-
-
-@dataclass(frozen=True, slots=True)
-class Carries:
-    """Tells whether a text names a user, or one of the conversations that were the user's."""
-
-    user: str
-    ids: frozenset[str] = frozenset()
-
-    def __call__(self, text: str) -> bool:
-        """Tell it of one text."""
-        if text in self.ids:
-            return True
-        names = {self.user, escape_key_part(self.user)}
-        return any(re.search(_BEFORE + re.escape(name) + _AFTER, text) for name in names)
-
-
-class Traces(Protocol):
-    """What is kept beside the store and may carry a user, such as the records of runs."""
-
-    kind: str
-
-    async def erase(self, carries: Carries) -> int:
-        """Remove what carries the user; return how many."""
-        ...
-
-    async def count(self, carries: Carries) -> int:
-        """Return how many are left that do."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
-    """What was read again after the erasure, and how much was still found.
-
-    Attributes:
-        conversations: addresses of erased conversations that were loaded, live and archive.
-        walks: walks over the indexes (by owner, by activity and by creation) and sums.
-        traces: kinds of traces that were searched.
-        found: conversations and traces of the user that are there nevertheless.
-    """
-
-    conversations: int
-    walks: int
-    traces: tuple[str, ...]
-    found: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """What an erasure did.
-
-    Attributes:
-        removed: how many of each kind; conversations, messages, archived messages, names of metadata,
-            tokens, leases given out, and the kinds of the traces.
-        salt, hashes: sha256(salt + namespace + NUL + id) of each removed conversation, so that who
-            knows an address can tell that it is among them, and nobody else.
-        rounds: how often everything was gone through; more than 2 says that somebody was writing.
-        of_others: conversations below a given prefix that belong to somebody else, and were left.
-        medium: what may still lie on the medium, in words.
-    """
-
-    user: str
-    began_at: datetime
-    ended_at: datetime
-    removed: dict[str, int]
-    salt: str
-    hashes: tuple[str, ...]
-    rounds: int
-    of_others: int
-    verified: Verified
-    medium: str
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing of the user was found at the end."""
-        return self.verified.found == 0
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON."""
-        return {
-            "complete": self.is_complete,
-            "user": self.user,
-            "began_at": self.began_at.isoformat(),
-            "ended_at": self.ended_at.isoformat(),
-            "removed": self.removed,
-            "rounds": self.rounds,
-            "of_others": self.of_others,
-            "verified": {
-                "conversations": self.verified.conversations,
-                "walks": self.verified.walks,
-                "traces": list(self.verified.traces),
-                "found": self.verified.found,
-            },
-            "medium": self.medium,
-            "salt": self.salt,
-            "hashes": list(self.hashes),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +111,7 @@ class _Erasure:
             user=self.user,
             began_at=began_at,
             ended_at=self.store.clock.now(),
+            namespaces=tuple(self.extent.namespaces),
             removed=self._removed(),
             salt=self.salt,
             hashes=tuple(sorted(self._hash(one) for one in self.erased)),

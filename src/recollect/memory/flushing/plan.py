@@ -60,8 +60,15 @@ def plan_of(stock: Stock) -> FlushPlan:
         summary = summarised(stock)
         if summary is not None:
             return planned(stock, summary.pieces, strategy, (summary.record,))
-        strategy = "priority" if stock.rules.is_ranked else "simple_fifo"
+        strategy = fallback(stock.rules)
     return planned(stock, taken_in_turn(stock), strategy)
+
+
+def fallback(rules: Rules) -> Strategy:
+    """Return the strategy that removes in turn: the one of the rules, or that in place of a summary."""
+    if rules.strategy != "hybrid_summary":
+        return rules.strategy
+    return "priority" if rules.is_ranked else "simple_fifo"
 
 
 def planned(

@@ -9,6 +9,7 @@ from recollect.memory.budget import held_tokens, limits_of
 from recollect.memory.flushing.allocation import is_reserved
 from recollect.memory.flushing.priority import (
     CRITICAL,
+    LOW,
     heeds_importance,
     is_summary,
     priority_of,
@@ -173,7 +174,8 @@ def _piece(rules: Rules, records: Sequence[Record], unit: Unit, newest: int) -> 
     resource = rules.resource
     mine = [records[position] for position in unit.positions]
     summary = all(is_summary(record.message) for record in mine)
-    rank = min(priority_of(record.message, resource) for record in mine)
+    heeds = rules.is_ranked or rules.spares_critical  # otherwise nobody asks, and it takes reading
+    rank = min(priority_of(record.message, resource) for record in mine) if heeds else LOW
     merges = summary and rules.strategy == "hybrid_summary"
     fixed = not merges and (
         (rank == CRITICAL and rules.spares_critical)

@@ -51,11 +51,13 @@ def summarised(stock: Stock) -> Summary | None:
     free = [piece for piece in stock.free() if newest not in piece.positions]
     earlier = [piece for piece in free if piece.is_summary]
     talk = [piece for piece in free if not piece.is_summary]
+    left = stock.size - sum((piece.size for piece in earlier), NOTHING) + Size(1, 0)
+    most = left.messages - stock.least
     share = stock.rules.resource.flushing.summarize_oldest_percent
     best: Summary | None = None
     covered = 0
     while covered < len(talk):
-        slice_ = _oldest(talk, share, stock)
+        slice_ = _oldest(talk, share * len(stock.records), most)
         share += _STEP
         if len(slice_) <= covered:
             if share > 1 + _STEP:
@@ -71,10 +73,9 @@ def summarised(stock: Stock) -> Summary | None:
     return best if best and stock.fits(_left(stock, best)) else None
 
 
-def _oldest(talk: Sequence[Piece], share: float, stock: Stock) -> list[Piece]:
-    """Return the first units that have this share of all messages together, at least two messages."""
-    wanted = max(ceil(min(share, 1) * len(stock.records) - 1e-9), _FEWEST)
-    most = stock.size.messages + 1 - stock.least
+def _oldest(talk: Sequence[Piece], share: float, most: int) -> list[Piece]:
+    """Return the first units that have so many messages together, at least two, never more than most."""
+    wanted = max(ceil(share - 1e-9), _FEWEST)
     taken: list[Piece] = []
     count = 0
     for piece in talk:

@@ -325,12 +325,13 @@ SELECT (SELECT count(*) FROM (SELECT uid FROM {heads} LIMIT 1) AS one) AS answer
 -- ---- upkeep -------------------------------------------------------------------------------------
 
 -- name: bury_expired
+-- As an array the rows are looked for once; a join may look again, each time for as many more.
 UPDATE {heads} SET address = NULL, expires_at = 0
-WHERE uid IN (
+WHERE uid = ANY(ARRAY(
     SELECT uid FROM {heads}
     WHERE sweep_at <= :now::bigint >> 32 AND expires_at <= :now AND address IS NOT NULL
     LIMIT :limit FOR UPDATE SKIP LOCKED
-)
+))
 
 -- name: graves
 SELECT uid FROM {heads} WHERE sweep_at <= 0 AND address IS NULL LIMIT :limit

@@ -171,6 +171,8 @@ class Lane:
             self._flight.extend((future, 0) for future in futures[:-1])
             self._flight.append((futures[-1], len(payload)))
             self._flying += len(payload)
+        if not packets:  # others have sent them; nothing at all would stay in asyncio's buffer
+            return
         # When this fails, reading meets the same failure and tells it.
         with contextlib.suppress(RedisError, OSError):
             await connection.send_packed_command(b"".join(packets), check_health=False)

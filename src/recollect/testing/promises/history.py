@@ -347,10 +347,13 @@ class History(RuleBasedStateMachine):
 class Histories:
     """A store agrees with the model, whatever is done to it."""
 
+    histories = 60
+    """How many are tried, of up to 40 steps each; a wrapper of a store that is tried too needs fewer."""
+
     async def test_any_history_agrees_with_the_model(self, make_store: MakeStore) -> None:
         machine = type("History", (History,), {"make_store": staticmethod(make_store)})
         chosen = settings(
-            max_examples=60,
+            max_examples=self.histories,
             stateful_step_count=40,
             deadline=None,
             derandomize=os.environ.get("CI") == "true",

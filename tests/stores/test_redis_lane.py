@@ -1,0 +1,82 @@
+"""The connection that many tasks share: what goes in one packet, and who may leave."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import count
+
+import pytest
+import pytest_asyncio
+
+from recollect.messages import Message
+from recollect.stores.records import ConversationId, NewRecord
+from recollect.stores.redis import RedisStore
+from recollect.stores.redis.places import Server
+from tests.servers.redis_server import GivenRedis
+
+pytest_plugins = ["tests.servers.redis_fixtures"]
+
+_numbers = count()
+
+
+@pytest_asyncio.fixture
+async def store(redis_server: GivenRedis) -> AsyncIterator[RedisStore]:
+    async with RedisStore(redis_server.url, prefix=f"lane-{next(_numbers)}:") as store:
+        await append(store, "first")
+        yield store
+
+
+async def append(store: RedisStore, name: str, text: str = "hi") -> None:
+    await store.append(ConversationId("space", name), [NewRecord(Message("user", text), 1)])
+
+
+def packets_of(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return the packets that are sent for writes from now on."""
+    assert isinstance(store._place, Server)
+    connection = store._place._lanes["write"]._connection
+    assert connection is not None
+    send, packets = connection.send_packed_command, list[bytes]()
+
+    async def note(packet: bytes, check_health: bool = True) -> None:
+        packets.append(packet)
+        await send(packet, check_health=check_health)
+
+    monkeypatch.setattr(connection, "send_packed_command", note)
+    return packets
+
+
+async def test_one_after_the_other_goes_at_once(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packets = packets_of(store, monkeypatch)
+    for number in range(5):
+        await append(store, str(number))
+    assert [packet.count(b"EVALSHA") for packet in packets] == [1] * 5
+
+
+@pytest.mark.parametrize("tasks", range(60, 65))
+async def test_what_comes_at_the_same_moment_goes_in_a_few_packets(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch, tasks: int
+) -> None:
+    packets = packets_of(store, monkeypatch)
+    await asyncio.gather(*(append(store, str(number)) for number in range(tasks)))
+    sizes = [packet.count(b"EVALSHA") for packet in packets]
+    assert sizes[0] == 1  # nothing was in flight
+    assert sum(sizes) == tasks
+    assert len(sizes) <= tasks // 4 + 2
+    assert all(sizes)  # nothing at all would stay in asyncio's buffer and keep the loop awake
+    assert (await store.measure("space")).messages == tasks + 1
+
+
+async def test_what_is_more_than_a_socket_takes_makes_no_caller_wait_in_it(
+    store: RedisStore,
+) -> None:
+    tasks = [asyncio.create_task(append(store, str(number), "x" * 200_000)) for number in range(40)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # some are being sent
+    for task in tasks[1::2]:
+        task.cancel()
+    done = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [one for one in done[::2] if one is not None] == []
+    assert store._place.connections == 1
+    stored = await store.measure("space")
+    assert 21 <= stored.messages <= 41

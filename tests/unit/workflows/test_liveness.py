@@ -1,0 +1,44 @@
+"""Who holds a journal; looking at it keeps nobody from claiming it."""
+
+import os
+import threading
+from pathlib import Path
+
+from recollect.workflows import liveness
+
+
+def test_a_folder_is_held_until_it_is_released(tmp_path: Path) -> None:
+    claim = liveness.claim_new(tmp_path)
+    assert liveness.is_held(claim.folder)
+    assert liveness.holder(claim.folder) == os.getpid()
+    assert liveness.claim(claim.folder) is None
+    claim.release()
+    assert not liveness.is_held(claim.folder)
+    again = liveness.claim(claim.folder)
+    assert again is not None
+    again.remove()
+    assert (liveness.is_held(claim.folder), liveness.holder(claim.folder)) == (False, None)
+    assert liveness.claim(claim.folder) is None
+
+
+def test_whoever_looks_keeps_nobody_from_claiming(tmp_path: Path) -> None:
+    claim = liveness.claim_new(tmp_path)
+    claim.release()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            liveness.is_held(claim.folder)
+
+    lookers = [threading.Thread(target=look) for _ in range(2)]
+    for looker in lookers:
+        looker.start()
+    try:
+        for _ in range(300):
+            again = liveness.claim(claim.folder)
+            assert again is not None
+            again.release()
+    finally:
+        done.set()
+        for looker in lookers:
+            looker.join()
