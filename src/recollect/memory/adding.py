@@ -9,7 +9,7 @@ from recollect.memory.budget import limits_of
 from recollect.memory.flush import MAX_ROUNDS, flush_if_due, make_room
 from recollect.memory.flushed import tell_flushed
 from recollect.memory.flushing.allocation import Cap, caps_of, plan_caps, touched
-from recollect.memory.leases import LEASE_WAIT, held
+from recollect.memory.leases import LEASE_WAIT
 from recollect.memory.opened import Json, Opened, size_of
 from recollect.messages import Message
 from recollect.stores.records import Full, Lease, Written
@@ -97,15 +97,8 @@ async def _append_capped(
 async def _turn(memory: Opened) -> AsyncIterator[Lease]:
     """Hold the lease of an append; creates the conversation, because a lease needs one."""
     while True:
-        async with held(
-            memory.store,
-            memory.address,
-            holder="append",
-            ttl=memory.resource.locking.append_ttl,
-            wait=LEASE_WAIT,
-            memory_id=memory.resource.id,
-            telemetry=memory.telemetry,
-        ) as lease:
+        ttl = memory.resource.locking.append_ttl
+        async with memory.held("append", ttl, wait=LEASE_WAIT) as lease:
             if lease is not None:
                 yield lease
                 return

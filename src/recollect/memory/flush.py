@@ -28,7 +28,7 @@ from recollect.memory.budget import is_due, limits_of
 from recollect.memory.flushed import Flushed, Kind, report, tell_flushed
 from recollect.memory.flushing.plan import FlushPlan
 from recollect.memory.flushing.stock import Size
-from recollect.memory.leases import NO_WAIT, held
+from recollect.memory.leases import NO_WAIT
 from recollect.memory.opened import Json, Opened
 from recollect.memory.operations import FlushConfig
 from recollect.memory.planning import (
@@ -172,15 +172,8 @@ async def _carry_out(
         if made is None:
             return Flushed(head=conversation.head if conversation else None)
     locking = memory.resource.locking
-    async with held(
-        memory.store,
-        memory.address,
-        holder="append" if kind == "room" else "flush",
-        ttl=locking.append_ttl if kind == "room" else locking.flush_ttl,
-        wait=NO_WAIT,
-        memory_id=memory.resource.id,
-        telemetry=memory.telemetry,
-    ) as lease:
+    turn = ("append", locking.append_ttl) if kind == "room" else ("flush", locking.flush_ttl)
+    async with memory.held(*turn, wait=NO_WAIT) as lease:
         if lease is None:
             return Flushed(head=None)
         if made is not None:

@@ -4,6 +4,7 @@ Messages are redacted, counted and only then stored, on every path: ``admitted``
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -16,12 +17,13 @@ from recollect.memory.budget import held_tokens, limits_of
 from recollect.memory.counting.tokens import Counting
 from recollect.memory.flushing.stock import Rules, Size
 from recollect.memory.flushing.summary import Summarizer
+from recollect.memory.leases import held
 from recollect.memory.privacy import Redactor
 from recollect.memory.resource import Resource
 from recollect.memory.sections import StrategyName
 from recollect.messages import Message
 from recollect.stores.base import Store
-from recollect.stores.records import ConversationId, Head, NewRecord, Written
+from recollect.stores.records import ConversationId, Head, Lease, NewRecord, Written
 from recollect.telemetry import Telemetry
 
 Json = dict[str, Any]
@@ -85,6 +87,20 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
         if idempotency_key is None:
             return None
         return await self.store.recall(self.address, idempotency_key)
+
+    def held(
+        self, holder: str, ttl: timedelta, *, wait: timedelta
+    ) -> AbstractAsyncContextManager[Lease | None]:
+        """Hold the lease of the conversation for this kind of work: see ``leases.held``."""
+        return held(
+            self.store,
+            self.address,
+            holder=holder,
+            ttl=ttl,
+            wait=wait,
+            memory_id=self.resource.id,
+            telemetry=self.telemetry,
+        )
 
     def ttl(self, operation: Literal["append", "write", "clear"]) -> timedelta | None:
         """Return how long data live after this operation; None keeps them."""

@@ -6,7 +6,7 @@ import random
 from recollect.errors import FlushPending, InvalidInput, VersionConflict
 from recollect.memory.flush import MAX_ROUNDS
 from recollect.memory.keys import backup_label
-from recollect.memory.leases import LEASE_WAIT, held
+from recollect.memory.leases import LEASE_WAIT
 from recollect.memory.opened import Json, Opened
 from recollect.memory.operations import ClearConfig
 from recollect.stores.records import Lease, Written
@@ -37,15 +37,8 @@ async def clear(
         )
     if not config.backup:
         return await _clear(memory, config, idempotency_key, None)
-    async with held(
-        memory.store,
-        memory.address,
-        holder="clear",
-        ttl=memory.resource.locking.clear_ttl,
-        wait=LEASE_WAIT,
-        memory_id=memory.resource.id,
-        telemetry=memory.telemetry,
-    ) as lease:
+    ttl = memory.resource.locking.clear_ttl
+    async with memory.held("clear", ttl, wait=LEASE_WAIT) as lease:
         return await _clear(memory, config, idempotency_key, lease)
 
 
