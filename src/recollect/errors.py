@@ -30,6 +30,7 @@
     │   └── MemoryStorageError         ... any other failure of its store
     ├── MemoryLimitExceeded            a hard limit would be broken; nothing was stored
     ├── MemoryDisabled                 memory is switched off, and the project wants that to be told
+    ├── MemoryReadOnly                 the mode of a reference forbids the operation
     ├── FlushPending                   somebody else is flushing this memory
     ├── LeaseTaken                     somebody else works on this conversation and did not end in time
     ├── PrivacyError                   redaction could not finish; nothing was stored
@@ -399,6 +400,12 @@ class MemoryDisabled(RecollectError):
     """A memory was used that is switched off; nothing was read or stored."""
 
     code = "MEMORY_DISABLED"
+
+
+class MemoryReadOnly(RecollectError):
+    """A memory was to be changed through a reference whose mode forbids that; nothing was stored."""
+
+    code = "MEMORY_READ_ONLY"
 
 
 class FlushPending(RecollectError):

@@ -99,6 +99,7 @@ CODES = {
     "RunError": "TASK_FAILED",
     "MaxTurnsExceeded": "MAX_TURNS_EXCEEDED",
     "TaskTimeout": "TASK_TIMEOUT",
+    "MemoryReadOnly": "MEMORY_READ_ONLY",
     "RunNotFound": "RUN_NOT_FOUND",
     "RunCancelled": "CANCELLED",
     "RunNotCancelled": "RUN_NOT_CANCELLED",

@@ -12,9 +12,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from recollect.memory.modes import Mode
 from recollect.memory.sections import Id, Section, TemplateText, Version
 
-Mode = Literal["read-write", "read-only"]
 NOT_YET = "running an agent is not in this version: it comes with the agent loop"
 
 
@@ -24,7 +24,8 @@ class MemoryReference(Section):
     Attributes:
         id: of the resource.
         key: template; None takes the resource's own key.
-        mode: ``read-only`` memories are recalled and never written by this agent.
+        mode: ``read-only`` memories are recalled and never written by this agent, to ``append-only``
+            ones it adds and does nothing else.
     """
 
     id: str = Field(min_length=1)

@@ -28,7 +28,9 @@ async def append(
         PrivacyError: redaction could not finish; nothing was stored.
         FlushPending: other writers kept filling the memory meanwhile; repeat.
         LeaseTaken: the same for a class that has a cap.
+        MemoryReadOnly: the mode forbids it.
     """
+    memory.allow("append")
     admitted = await memory.admitted(messages)
     if not admitted.records:
         head = await memory.head()
@@ -137,8 +139,9 @@ async def write(
 
     Raises:
         MemoryLimitExceeded: they are over the limits by themselves; nothing changed.
-        PrivacyError: as append.
+        PrivacyError, MemoryReadOnly: as append.
     """
+    memory.allow("write")
     admitted = await memory.admitted(messages)
     if not admitted.records:
         head = await memory.head()

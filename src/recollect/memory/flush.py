@@ -58,8 +58,11 @@ async def flush(
 
     Raises:
         FlushPending: somebody else is flushing this memory, or keeps changing it.
+        MemoryReadOnly: the mode forbids it, unless it is a dry run.
     """
     config = config or FlushConfig()
+    if not config.dry_run:
+        memory.allow("flush")
     known = None if config.dry_run else await memory.recall(idempotency_key)
     if known is not None:
         return await report(memory, config, Flushed(head=known.head, replayed=known))

@@ -18,6 +18,8 @@ from recollect.memory.counting.tokens import Counting
 from recollect.memory.flushing.stock import Rules, Size
 from recollect.memory.flushing.summary import Summarizer
 from recollect.memory.leases import held
+from recollect.memory.modes import Mode, check_allowed
+from recollect.memory.operations import Operation
 from recollect.memory.privacy import Redactor
 from recollect.memory.resource import Resource
 from recollect.memory.sections import StrategyName
@@ -39,6 +41,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
         summarizer: writes summaries in place of the rules; None if the resource names no model.
         flushing: conversations that this process flushes by threshold right now; shared by all
             memories of a project, so that a crowd of appends plans one flush.
+        mode: what may be done here, as the reference says that led here.
     """
 
     resource: Resource
@@ -50,6 +53,11 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: Telemetry = msgspec.field(default_factory=Telemetry)
     summarizer: Summarizer | None = None
     flushing: set[ConversationId] = msgspec.field(default_factory=set)
+    mode: Mode = "read-write"
+
+    def allow(self, operation: Operation) -> None:
+        """Refuse what the mode does not allow: see ``modes``."""
+        check_allowed(self.mode, operation, self.resource.id)
 
     async def admitted(self, messages: Sequence[Message]) -> Admitted:
         """Apply the privacy policy and count.

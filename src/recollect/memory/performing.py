@@ -10,6 +10,7 @@ from recollect.errors import InvalidInput
 from recollect.memory import keys, wildcards
 from recollect.memory.health import store_health
 from recollect.memory.memory import Json, Memory
+from recollect.memory.modes import Mode
 from recollect.memory.operations import (
     ClearConfig,
     FlushConfig,
@@ -35,6 +36,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         payload: for write and append, as rendered.
         config: the operation's settings, as rendered.
         idempotency_key: the same key and body take effect once.
+        mode: what the reference allows that led here.
         run_id: the run that asks, if one does; what belongs to runs alone is removed with them.
         max_keys: how many conversations a pattern may name (see ``wildcards``).
         batch_size: how many are looked up at a time.
@@ -46,6 +48,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     payload: object = None
     config: Mapping[str, Any] | None = None
     idempotency_key: str | None = None
+    mode: Mode = "read-write"
     run_id: str | None = None
     max_keys: int = MAX_KEYS
     batch_size: int = BATCH_SIZE

@@ -25,6 +25,7 @@ from recollect.memory.health import store_health
 from recollect.memory.lifecycle import HowEnded, Uses
 from recollect.memory.measures import measures
 from recollect.memory.memory import Json, Memory
+from recollect.memory.modes import Mode
 from recollect.memory.operations import HealthConfig, checked_config
 from recollect.memory.performing import Place, Request, perform_each, perform_one
 from recollect.memory.privacy import Redactor
@@ -163,8 +164,10 @@ class Memories:
         }
         return {id_: prefixes for id_, prefixes in found.items() if prefixes}
 
-    def open(self, ref: str, key: str, *, used_by: str = "") -> Memory:
+    def open(self, ref: str, key: str, *, mode: Mode = "read-write", used_by: str = "") -> Memory:
         """Return the memory of a reference at a logical key; nothing is read or written yet.
+
+        What ``mode`` does not allow, it refuses.
 
         Raises:
             MemoryResourceNotFound, RegistryNotProvided. InvalidConversationId: the key is unusable.
@@ -180,9 +183,9 @@ class Memories:
             if backed_up
             else keys.address_of(namespace, key, self.redactor(resource), self._hash_key)
         )
-        return self._at(resource, key, address)
+        return self._at(resource, key, address, mode)
 
-    def _at(self, resource: Resource, key: str, address: ConversationId) -> Memory:
+    def _at(self, resource: Resource, key: str, address: ConversationId, mode: Mode) -> Memory:
         return Memory(
             resource=resource,
             store=self._store(resource),
@@ -193,6 +196,7 @@ class Memories:
             telemetry=self._telemetry,
             summarizer=self._summarizer(resource),
             flushing=self._flushing,
+            mode=mode,
         )
 
     def redactor(self, resource: Resource) -> Redactor:
@@ -295,10 +299,12 @@ class Memories:
         if request.key is None:
             return await self._of_all_keys(request, resource, config)
         if keys.is_pattern(request.key):
-            return await perform_each(self._place(resource), request, config, now)
-        memory = self.open(request.memory_ref, request.key, used_by=used_by)
-        if request.operation in {"write", "append"} and resource.persistence.type != "in_memory":
-            await self._remembered.remember(memory.store, resource.id)
+            return await perform_each(self._place(resource, request.mode), request, config, now)
+        memory = self.open(request.memory_ref, request.key, mode=request.mode, used_by=used_by)
+        if request.operation in {"write", "append"}:
+            memory.allow(request.operation)  # before anything is noted
+            if resource.persistence.type != "in_memory":
+                await self._remembered.remember(memory.store, resource.id)
         await self._begin_use(request, memory)
         return await perform_one(memory, request, config, now)
 
@@ -321,13 +327,13 @@ class Memories:
             **report,
         }
 
-    def _place(self, resource: Resource) -> Place:
+    def _place(self, resource: Resource, mode: Mode) -> Place:
         return Place(
             resource=resource,
             store=self._store(resource),
             namespace=self._namespace(resource.id),
             redactor=self.redactor(resource),
-            at=lambda head: self._at(resource, head.conversation.id, head.conversation),
+            at=lambda head: self._at(resource, head.conversation.id, head.conversation, mode),
         )
 
     # ---- runs and upkeep -------------------------------------------------------------------------

@@ -13,7 +13,12 @@ from recollect.stores.records import Lease, Written
 
 
 async def delete(memory: Opened, *, idempotency_key: str | None = None) -> Json:
-    """Remove everything under this key, archive included; ``deleted`` tells if there was any."""
+    """Remove everything under this key, archive included; ``deleted`` tells if there was any.
+
+    Raises:
+        MemoryReadOnly: the mode forbids it; nothing changed.
+    """
+    memory.allow("delete")
     deleted = await memory.store.delete(memory.address, key=idempotency_key)
     return memory.output("delete", None, deleted=deleted)
 
@@ -29,7 +34,9 @@ async def clear(
     Raises:
         InvalidInput: ``confirm`` is not true; nothing changed.
         LeaseTaken: somebody else works on the conversation and did not end in time.
+        MemoryReadOnly: the mode forbids it; nothing changed.
     """
+    memory.allow("clear")
     config = config or ClearConfig()
     if not config.confirm:
         raise InvalidInput(
