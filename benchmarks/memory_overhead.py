@@ -2,7 +2,8 @@
 
 Run ``python -m benchmarks.memory_overhead [--rounds N] [--only NAMES] [--json] [--check]``. Names:
 ``overhead`` ``operations`` ``pair`` ``open`` ``large`` ``delay`` ``patterns`` ``breaker``. It starts
-Redis servers of its own. Fewer than ten rounds also hold fewer memories; fewer than three leave out the 50 callers.
+Redis servers of its own. Fewer than ten rounds also hold fewer memories; fewer than three leave out
+the 50 callers.
 
 The message has 200 characters and three metadata fields; the policy has five patterns, the seed's e-mail
 address among them; tokens are counted exactly (gpt-4o); the memory has both limits. Overhead is the
@@ -27,7 +28,7 @@ from statistics import median
 from time import perf_counter, process_time, thread_time
 from typing import Any, NamedTuple
 
-from recollect.errors import StoreUnavailable
+from recollect.errors import StoreError
 from recollect.memory.budget import limits_of
 from recollect.memory.memory import Memory
 from recollect.memory.operations import OPERATIONS, Operation, ReadConfig
@@ -468,7 +469,7 @@ async def breaker(stores: Stores, rounds: int) -> list[Row]:
             server.pause()
             while len(taken) < 3 + 100 * rounds:
                 start = perf_counter()
-                with suppress(StoreUnavailable):
+                with suppress(StoreError):
                     await memory.append([small()])
                 taken.append(perf_counter() - start)
             server.resume()
