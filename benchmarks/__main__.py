@@ -1,22 +1,22 @@
 """The table of issue 3: each line with its target, and whether it is met.
 
 Run ``python -m benchmarks [--only sqlite,redis] [--lines append,read] [--rounds N] [--json] [--check]``.
-Servers are started from wheels. Each module ``on_*`` says at its top what its store is compared with.
+Servers are started from wheels. Each store has a process of its own: what another left on the heap would
+make it slower. Each module ``on_*`` says at its top what its store is compared with.
 """
 
 import argparse
-import asyncio
 import os
 import platform
 import sqlite3
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
-from benchmarks import importing, on_memory, on_postgres, on_redis, on_sqlite
+from benchmarks.alone import STORES, measured
 from benchmarks.measures import LINES
 from benchmarks.report import Report
-
-STORES = ("memory", "sqlite", "redis", "cluster", "postgres", "import")
 
 
 def arguments() -> argparse.Namespace:
@@ -36,32 +36,16 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-async def measure(store: str, options: argparse.Namespace, report: Report) -> None:
-    """Run the wanted lines of one store."""
-    rounds, wanted, folder = options.rounds, options.lines, options.folder
-    if store == "memory":
-        await on_memory.measure(report, rounds, wanted)
-    elif store == "sqlite":
-        await on_sqlite.measure(report, rounds, wanted, folder)
-    elif store == "redis":
-        await on_redis.measure(report, rounds, wanted)
-    elif store == "cluster":
-        await on_redis.measure_cluster(report, rounds, wanted)
-    elif store == "postgres":
-        await on_postgres.measure(report, rounds, wanted, folder)
-    else:
-        importing.measure(report, rounds)
-
-
 def main() -> int:
     options = arguments()
     report = Report()
     for store in STORES:
         if store in options.only:
-            first = len(report.rows)
-            asyncio.run(measure(store, options, report))
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+                found = alone.submit(measured, store, options).result()
+            report.take(found)
             if not options.json:
-                print("\n".join(report.lines(first)), flush=True)
+                print("\n".join(found.lines()), flush=True)
     machine = (
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
         f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, "

@@ -32,9 +32,14 @@ class Report:
         """Add a row without a target."""
         self.rows.append({"name": name, "text": text})
 
-    def lines(self, first: int = 0) -> list[str]:
-        """Return the rows from that one on as text."""
-        return [_line(row) for row in self.rows[first:]]
+    def take(self, other: "Report") -> None:
+        """Add the rows of another report."""
+        self.rows += other.rows
+        self.missed += other.missed
+
+    def lines(self) -> list[str]:
+        """Return the rows as text."""
+        return [_line(row) for row in self.rows]
 
     def json(self, machine: str) -> str:
         """Return everything as one JSON document."""
