@@ -35,13 +35,13 @@ def contents_of(file: Path, run_id: str | None = None) -> Iterator[tuple[str, Js
             tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
             if not {"workflow_status", "operation_outputs"} <= tables:
                 return  # its process died before it began
-            meant = " WHERE ?1 IS NULL OR workflow_uuid = ?1"
+            meant, values = " WHERE :run IS NULL OR workflow_uuid = :run", {"run": run_id}
             runs = f"SELECT workflow_uuid, inputs, output FROM workflow_status{meant}"  # noqa: S608 - our own text
-            for id_, inputs, output in db.execute(runs, (run_id,)):
+            for id_, inputs, output in db.execute(runs, values):
                 yield id_, json.loads(inputs)["args"][0]["input"] if inputs else None
                 yield id_, json.loads(output or "null")
             steps = f"SELECT workflow_uuid, output FROM operation_outputs{meant}"  # noqa: S608 - our own text
-            for id_, output in db.execute(steps, (run_id,)):
+            for id_, output in db.execute(steps, values):
                 yield id_, json.loads(output or "null")
     except sqlite3.Error as error:
         raise database_error(error, file) from error
