@@ -154,6 +154,29 @@ def strings(value: Any) -> list[str]:
     return [json.dumps(value)]
 
 
+@pytest.mark.parametrize("levels", [1, 2, 3])
+@pytest.mark.parametrize(
+    "before", ["\n", "\r", "\t", "\b", "\f", "\x1f", "\x00", "\x7f", "/", "\\", "é "]
+)
+def test_an_escape_before_a_match_does_not_hide_it(before: str, levels: int) -> None:
+    """To a pattern, the ``n`` of ``\\n123`` would be the beginning of a word."""
+    text = f"call{before}123-45-6789{before}now"
+    for _ in range(levels):
+        text = json.dumps({"said": text})
+    safe, count = made("redact").redact_text(text)
+    assert count == 1
+    assert "6789" not in safe
+    for _ in range(levels):
+        safe = json.loads(safe)["said"]
+    assert safe == f"call{before}[REDACTED]{before}now"
+
+
+def test_what_looks_like_an_escape_stays_where_nothing_matches() -> None:
+    text = r"C:\new\table and 1\n2"
+    assert made("redact").redact_text(text) == (text, 0)
+    assert made("redact").redact_text(text + " 123-45-6789") == (text + " [REDACTED]", 1)
+
+
 @given(strategies, texts)
 def test_no_match_is_left_and_a_second_time_changes_nothing(strategy: str, text: str) -> None:
     redactor = REDACTORS[strategy]

@@ -13,6 +13,21 @@ _DATA_URL: Final = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
 
+_CONTROL: Final = re.compile(rb"(?<!\\)\\++(?:[nrtbf]|u00[01]%b)" % _HEX)
+
+
+def blanked(data: bytes) -> bytes:
+    r"""Return the text with blanks for what writes a control character; the same object without one.
+
+    To a pattern ``\n123`` is one word, though the text means a line break before it. The length stays,
+    so that what is found here is at the same place there.
+    """
+    if b"\\" not in data:
+        return data
+    seen, count = _CONTROL.subn(lambda escape: b" " * len(escape[0]), data)
+    return seen if count else data
+
+
 def unescaped(data: bytes) -> bytes:
     """Return the text with its escaped characters written out; the same object if it has none."""
     if b"\\" not in data:

@@ -1,13 +1,13 @@
 """Finding and replacing in one text."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from recollect.clock import SystemClock
-from recollect.memory.privacy.encodings import unescaped
+from recollect.memory.privacy.encodings import blanked, unescaped
 from recollect.memory.privacy.patterns import any_of, expression
 from recollect.memory.privacy.presets import Check, parts_of
 from recollect.memory.privacy.replacing import StandIn
@@ -50,6 +50,13 @@ class _Rule(msgspec.Struct, frozen=True):
             position = end if end > start else start + 1 if self.again else stop
 
 
+Seen = Callable[[bytes], bytes]
+
+
+def _as_it_is(data: bytes) -> bytes:
+    return data
+
+
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """Compiled patterns; each method returns the redacted value and how much was replaced.
 
@@ -79,6 +86,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
             safe, replaced = self._pass(plain, deadline)
             if not replaced and plain is not data:
                 safe, replaced = self._pass(data, deadline)
+            if not replaced and blanked(plain) is not plain:
+                safe, replaced = self._pass(plain, deadline, blanked)
             if not replaced:
                 return (data.decode(), count) if count else (text, 0)
             deadline = deadline or _clock.monotonic() + self.max_seconds
@@ -91,21 +100,27 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         digits, count = self.text(json.dumps(value))
         return (digits, count) if count else (value, 0)
 
-    def _pass(self, data: bytes, deadline: float | None) -> tuple[bytes, int]:
-        found = self.any_of.Match(data)
+    def _pass(
+        self, data: bytes, deadline: float | None, seen_as: Seen = _as_it_is
+    ) -> tuple[bytes, int]:
+        """Replace what matches in the data as they are seen; that has their length."""
+        found = self.any_of.Match(seen_as(data))
         everything = len(self.rules)
         first = min(found) if found and everything in found else 0  # 0: RE2 ran out of memory
         if first == everything:
             return data, 0
-        return self._replaced(data, first, deadline or _clock.monotonic() + self.max_seconds)
+        deadline = deadline or _clock.monotonic() + self.max_seconds
+        return self._replaced(data, first, deadline, seen_as)
 
-    def _replaced(self, data: bytes, first: int, deadline: float) -> tuple[bytes, int]:
+    def _replaced(
+        self, data: bytes, first: int, deadline: float, seen_as: Seen
+    ) -> tuple[bytes, int]:
         """Replace the matches of each rule from ``first`` on, one rule after the other."""
         count = 0
         for rule in self.rules[first:]:
             pieces: list[bytes] = []
             end = 0
-            for start, stop in rule.spans(data, deadline):
+            for start, stop in rule.spans(seen_as(data), deadline):
                 match = data[start:stop]
                 new = self.stand_in(match)
                 if new != match:
