@@ -1,6 +1,7 @@
 """Projects made of YAML texts, and runs of their workflows through the real engine."""
 
 import gc
+import os
 import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,11 @@ settings.load_profile("unhurried")
 
 AUTOLOAD = 'autoload: {enabled: true, include: ["memory/*.yaml"]}\n'
 MEMORY = 'resource: memory\nid: talk\nkey: "conv:{{.user_id}}"\n'
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: tests wait half of their time, for disks and programs."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_finish() -> None:
