@@ -30,7 +30,7 @@ def blanked(data: bytes) -> bytes:
 
 def unescaped(data: bytes) -> bytes:
     """Return the text with its escaped characters written out; the same object if it has none."""
-    if b"\\" not in data:
+    if b"\\u" not in data:
         return data
     plain, count = _ESCAPE.subn(_character, data)
     return plain if count and plain != data else data
