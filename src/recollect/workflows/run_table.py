@@ -43,6 +43,8 @@ class RunTable:
     """The records of a project's runs; any number of processes and threads at once.
 
     Every method is one transaction on a connection of its own: quick, blocking, nothing to close.
+    Its file has no write-ahead log: connections this short gain nothing by one, and SQLite does not
+    wait for others when a file changes to that mode.
 
     Args:
         path: the file.
@@ -254,7 +256,6 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
         raise SchemaTooNew(str(path), found, _SCHEMA_VERSION)
     if found < _SCHEMA_VERSION:
         path.chmod(0o600)  # not by opening it: closing that would free SQLite's locks on it
-        db.execute("PRAGMA journal_mode = WAL")
         db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = 1; COMMIT;")
 
 

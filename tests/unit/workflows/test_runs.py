@@ -193,6 +193,19 @@ def test_threads_and_processes_write_at_once(table: RunTable, path: Path) -> Non
     assert len(table.unfinished()) == 40
 
 
+def test_who_creates_the_table_waits_for_another_who_does(table: RunTable, path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as threads:
+            begun = threads.submit(table.begin, "r", "w", executor="e", started_at=T0)
+            with pytest.raises(TimeoutError):
+                begun.result(timeout=0.2)
+            other.execute("COMMIT")
+            begun.result()
+    assert table.get("r").status == "running"
+
+
 def test_a_damaged_file_is_named(table: RunTable, path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"this is no database, " * 100)
