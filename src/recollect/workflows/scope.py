@@ -115,8 +115,3 @@ def task_scope(
     if error is not None:
         scope["error"] = dict(error)
     return scope
-
-
-def shadowed(names: Mapping[str, Any]) -> list[str]:
-    """Return the names that a reserved root hides; they stay reachable below ``.workflow.input``."""
-    return sorted(name for name in names if name in RESERVED)

@@ -532,11 +532,16 @@ def test_replacing_that_does_not_come_to_an_end_is_refused() -> None:
 
 def test_roles_and_types_that_are_not_kept_are_told_whatever_their_case() -> None:
     redactor = Redactor(non_persistable=["System", " payment_info "])
-    assert not redactor.persistable(Message("system", "x"))
-    assert not redactor.persistable(Message("user", "x", metadata={"type": "PAYMENT_INFO"}))
-    assert redactor.persistable(Message("user", "system"))
-    assert redactor.persistable(Message("user", "x", metadata={"type": ["payment_info"]}))
-    assert Redactor().persistable(Message("system", "x"))
+    assert redactor.screen(Message("system", "x")).reason == "type"
+    paid = Message("user", "x", metadata={"type": "PAYMENT_INFO"})
+    assert redactor.screen(paid).reason == "type"
+    for kept in (
+        Message("user", "system"),
+        Message("user", "x", metadata={"type": ["payment_info"]}),
+    ):
+        assert redactor.screen(kept).message is kept
+    given = Message("system", "x")
+    assert Redactor().screen(given).message is given
 
 
 # ---- several memories ----------------------------------------------------------------------------
@@ -546,7 +551,7 @@ def test_merged_redactors_hide_what_each_of_them_hides() -> None:
     both = merged([Redactor([EMAIL, SSN], replacement="***"), Redactor(), Redactor([SSN, TOKEN])])
     assert both.patterns == (EMAIL, SSN, TOKEN)
     assert both.redact_text(f"{PRIVATE} 123-45-6789 sk-1") == ("*** *** ***", 3)
-    assert both.persistable(Message("system", "x"))
+    assert both.screen(Message("system", "x")).message is not None
 
 
 def test_merged_redactors_use_a_replacement_that_none_of_them_matches() -> None:

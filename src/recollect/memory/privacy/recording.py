@@ -117,10 +117,8 @@ def _is_kept(item: Any, policies: Sequence[Redactor]) -> bool:
     """Tell whether these policies let a message be stored; one whose flags are not understood is not."""
     message = item if isinstance(item, Mapping) else {"content": item}
     metadata = _metadata(message)
-    said = (message.get("role") or "user", metadata.get("type"))
-    kinds = {kind.strip().casefold() for kind in said if isinstance(kind, str)}
     for policy in policies:
-        if kinds & policy.non_persistable:
+        if policy.excludes(message.get("role") or "user", metadata):
             return False
         if policy.strategy == "drop" and policy.redact_json(message) is not message:
             return False

@@ -1,6 +1,6 @@
 """A privacy policy, compiled: what of a message may be stored."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
@@ -99,7 +99,7 @@ class Redactor:
         Raises:
             PrivacyError: as for ``redact``, or ``metadata.privacy`` is not understood.
         """
-        if self._is_excluded(message):
+        if self.non_persistable and self.excludes(message.role, message.metadata):
             return Screened(None, reason="type")
         flags = flags_of(message.metadata) if "privacy" in message.metadata else None
         if flags and flags.do_not_persist:
@@ -112,21 +112,10 @@ class Redactor:
             return Screened(None, reason="match")
         return Screened(safe, hidden + count)
 
-    def persistable(self, message: Message) -> bool:
-        """Say whether a message may be stored, by its role, its ``metadata.type`` and its flags.
-
-        Raises:
-            PrivacyError: ``metadata.privacy`` is not understood.
-        """
-        return not self._is_excluded(message) and not flags_of(message.metadata).do_not_persist
-
-    def _is_excluded(self, message: Message) -> bool:
-        if not self.non_persistable:
-            return False
-        kind = message.metadata.get("type")
-        return message.role in self.non_persistable or (
-            isinstance(kind, str) and kind.strip().casefold() in self.non_persistable
-        )
+    def excludes(self, role: object, metadata: Mapping[str, Any]) -> bool:
+        """Say whether no message of this role or ``metadata.type`` is stored, whatever their case."""
+        kinds = (kind for kind in (role, metadata.get("type")) if isinstance(kind, str))
+        return any(kind.strip().casefold() in self.non_persistable for kind in kinds)
 
     def _hide(self, message: Message, fields: Sequence[str]) -> tuple[Message, int]:
         def replace(text: str) -> str:
@@ -140,8 +129,8 @@ class Redactor:
     def redact_text(self, text: str) -> tuple[str, int]:
         r"""Return the text without matches, and how many were replaced.
 
-        Matches are found as written and behind JSON's ``\uXXXX`` escapes. A text without any is
-        returned as the same object.
+        Matches are found as written, behind JSON's ``\uXXXX`` escapes, and next to escapes like ``\n``.
+        A text without any is returned as the same object.
 
         Raises:
             PrivacyError: the text holds a lone surrogate, or replacing does not come to an end.
