@@ -45,6 +45,7 @@ from recollect.errors import (
     KeyReused,
 )
 from recollect.messages import body, check_text, decode_all, encode, freeze
+from recollect.stores.moments import EPOCH, to_moment
 from recollect.stores.records import (
     UNLIMITED,
     CallLimits,
@@ -82,7 +83,6 @@ _LONGEST = 512  # characters of an address
 _NO_TIME = timedelta(0)
 _NO_METADATA: Mapping[str, str | None] = {}
 _MAX_TTL = timedelta(days=365 * 100)
-_EPOCH = datetime.fromtimestamp(0, UTC)
 _body_encoder = msgspec.json.Encoder(order="sorted")
 
 
@@ -669,13 +669,13 @@ def decode_rows(
     """
     records: list[Record] = []
     damaged: list[Damage] = []
-    micros, moment = 0, _EPOCH
+    micros, moment = 0, EPOCH
     messages = decode_all([row[3] for row in rows])
     for row, message in zip(rows, messages, strict=True):
         seq, stored_at = row[0], row[2]
         if stored_at != micros:  # what was stored together has one time
             try:
-                micros, moment = stored_at, _EPOCH + timedelta(0, 0, stored_at)
+                micros, moment = stored_at, to_moment(stored_at)
             except OverflowError:
                 damaged.append(Damage(seq, "its time is not as Recollect left it"))
                 continue

@@ -1,12 +1,10 @@
 """Conversations in this process's memory: for tests, and for what need not outlive the process."""
 
-import base64
-import binascii
 import os
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Self, TypeVar
@@ -16,7 +14,6 @@ from typing_extensions import override
 
 from recollect.clock import Clock
 from recollect.errors import (
-    InvalidInput,
     KeyReused,
     LeaseLost,
     StoreClosed,
@@ -24,6 +21,8 @@ from recollect.errors import (
 )
 from recollect.messages import encode
 from recollect.stores.base import KEY_RETENTION, Store
+from recollect.stores.cursors import read_cursor, write_cursor
+from recollect.stores.moments import EPOCH, to_micros
 from recollect.stores.records import (
     UNLIMITED,
     CallLimits,
@@ -282,7 +281,7 @@ class InMemoryStore(Store):
             return
         for name in [n for n, known in kept.keys.items() if known.expires_at <= change.now]:
             del kept.keys[name]
-        until = max(change.now + KEY_RETENTION, kept.head.expires_at or _EPOCH)
+        until = max(change.now + KEY_RETENTION, kept.head.expires_at or EPOCH)
         kept.keys[change.key.name] = _Known(change.key.body_hash, result, until)
 
     # ---- reads -----------------------------------------------------------------------------------
@@ -332,19 +331,19 @@ class InMemoryStore(Store):
                 for kept in self._namespaces.get(search.namespace, {}).values()
                 if _matches(kept.head, search)
             ]
-        order: Callable[[_Kept], tuple[datetime, int]]
+        order: Callable[[_Kept], tuple[int, int]]
         if search.order == "active":
-            order = lambda kept: (kept.head.updated_at, kept.uid)  # noqa: E731
+            order = lambda kept: (to_micros(kept.head.updated_at), kept.uid)  # noqa: E731
         else:
-            order = lambda kept: (_EPOCH, kept.uid)  # noqa: E731
+            order = lambda kept: (0, kept.uid)  # noqa: E731
         descending = search.order == "active"
         kepts.sort(key=order, reverse=descending)
-        if search.cursor is not None:
-            place = _read_cursor(search.cursor, search.order)
+        place = read_cursor(search, int)
+        if place is not None:
             kepts = [k for k in kepts if (order(k) < place if descending else order(k) > place)]
         page = kepts[: search.limit]
         more = len(kepts) > search.limit
-        cursor = _write_cursor(search.order, *order(page[-1])) if more else None
+        cursor = write_cursor(search, *order(page[-1])) if more else None
         return Page(tuple(kept.head for kept in page), cursor)
 
     @override
@@ -559,22 +558,3 @@ def _matches(head: Head, search: Search) -> bool:
 
 def _stored_bytes(kept: _Kept) -> int:
     return sum(len(encode(r.message)) for records in (kept.records, kept.archive) for r in records)
-
-
-_EPOCH = datetime.fromtimestamp(0, UTC)
-
-
-def _write_cursor(order: str, moment: datetime, uid: int) -> str:
-    text = f"{order}|{moment.isoformat()}|{uid}"
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
-def _read_cursor(cursor: str, order: str) -> tuple[datetime, int]:
-    try:
-        found, moment, uid = base64.urlsafe_b64decode(cursor).decode().split("|")
-        place = datetime.fromisoformat(moment), int(uid)
-    except (binascii.Error, UnicodeError, ValueError):
-        raise InvalidInput("the cursor is not one that find returned: start without one") from None
-    if found != order:
-        raise InvalidInput(f"the cursor belongs to a walk in {found!r} order, not {order!r}")
-    return place

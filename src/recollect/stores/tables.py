@@ -1,28 +1,14 @@
-"""What stores on SQL tables share: times, the row of a head, checks, and where a walk stands."""
-
-import base64
-import binascii
-from datetime import UTC, datetime, timedelta
+"""What stores on SQL tables share: the row of a head, checks, and where a walk begins."""
 
 import msgspec
 
-from recollect.errors import InvalidInput, LeaseLost, VersionConflict
+from recollect.errors import LeaseLost, VersionConflict
+from recollect.stores.cursors import read_cursor
+from recollect.stores.moments import to_moment
 from recollect.stores.records import Change, ConversationId, Head, Lease, Search
 
-EPOCH = datetime.fromtimestamp(0, UTC)
 MOST = 2**63 - 1
 """The largest number of a column."""
-
-
-def to_micros(moment: datetime) -> int:
-    """Return microseconds since 1970."""
-    since = moment - EPOCH
-    return (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def to_moment(micros: int) -> datetime:
-    """Return the aware UTC time."""
-    return EPOCH + timedelta(0, 0, micros)
 
 
 class StoredHead(msgspec.Struct):
@@ -100,39 +86,11 @@ def holds(lease: Lease, head: StoredHead, now: int) -> bool:
 # ---- cursors -------------------------------------------------------------------------------------
 
 
-class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """Where a walk stands: (updated_at, uid) of the last conversation it has met."""
-
-    order: str
-    namespace: str
-    owner: str | None
-    at: int
-    uid: int
-
-
-def write_cursor(search: Search, updated_at: int, uid: int) -> str:
-    """Return where this walk goes on after a conversation."""
-    cursor = _Cursor(search.order, search.namespace, search.owner, updated_at, uid)
-    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
-
-
-def read_cursor(search: Search) -> tuple[int, int]:
+def place_of(search: Search) -> tuple[int, int]:
     """Return (updated_at, uid) of the last conversation that this walk has met.
 
     Raises:
         InvalidInput: the cursor is none, or that of another walk.
     """
-    if search.cursor is None:
-        return (MOST, MOST) if search.order == "active" else (0, 0)
-    try:
-        data = base64.b64decode(search.cursor, altchars=b"-_", validate=True)
-        cursor = msgspec.json.decode(data, type=_Cursor)
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise InvalidInput("the cursor is not one that find returned: start without one") from None
-    if (cursor.order, cursor.namespace, cursor.owner) != (
-        search.order,
-        search.namespace,
-        search.owner,
-    ):
-        raise InvalidInput("the cursor belongs to another walk: start without one")
-    return cursor.at, cursor.uid
+    beginning = (MOST, MOST) if search.order == "active" else (0, 0)
+    return read_cursor(search, int) or beginning

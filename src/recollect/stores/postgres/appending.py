@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from recollect.stores.moments import to_micros
 from recollect.stores.postgres import keys
 from recollect.stores.postgres.rows import (
     address_of,
@@ -16,7 +17,6 @@ from recollect.stores.postgres.rows import (
 from recollect.stores.postgres.session import Session
 from recollect.stores.postgres.statements import append_name
 from recollect.stores.records import Change, Limits, Written
-from recollect.stores.tables import to_micros
 
 _MOST = 2**63 - 1
 _MOST_ROWS = 1000  # in a shared statement

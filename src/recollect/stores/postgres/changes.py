@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from recollect.errors import VersionConflict
+from recollect.stores.moments import to_micros
 from recollect.stores.postgres import keys
 from recollect.stores.postgres.failures import Again
 from recollect.stores.postgres.rows import (
@@ -17,7 +18,7 @@ from recollect.stores.postgres.rows import (
 )
 from recollect.stores.postgres.session import Session
 from recollect.stores.records import Change, ConversationId, Full, Head, Lease, Row, Written
-from recollect.stores.tables import check, holds, to_micros
+from recollect.stores.tables import check, holds
 
 # ---- the writes of the contract ------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from recollect.stores.base import decode_rows
+from recollect.stores.cursors import write_cursor
+from recollect.stores.moments import to_micros, to_moment
 from recollect.stores.postgres.rows import address_of, hash_of, head_of, owner_hash_of, space_of
 from recollect.stores.postgres.session import Session
 from recollect.stores.records import (
@@ -16,7 +18,7 @@ from recollect.stores.records import (
     StoreInfo,
     Totals,
 )
-from recollect.stores.tables import MOST, read_cursor, to_micros, to_moment, write_cursor
+from recollect.stores.tables import MOST, place_of
 
 
 async def load_many(
@@ -85,7 +87,7 @@ def _limit(part: Slice) -> int | None:
 
 async def find(session: Session, search: Search) -> Page:
     """Read one page of heads, and one head more to know whether another page follows."""
-    at, uid = read_cursor(search)
+    at, uid = place_of(search)
     rows = await session.rows(
         f"find_{search.order}" + ("" if search.owner is None else "_of_owner"),
         space=space_of(search.namespace),

@@ -6,8 +6,9 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
+from recollect.stores.moments import to_moment
 from recollect.stores.records import ConversationId, Head
-from recollect.stores.tables import StoredHead, to_moment
+from recollect.stores.tables import StoredHead
 
 
 def deadline(now: int, ttl: timedelta | None) -> int | None:

@@ -11,6 +11,7 @@ from typing_extensions import override
 from recollect.clock import Clock
 from recollect.errors import StoreError
 from recollect.stores.base import Store
+from recollect.stores.moments import to_micros
 from recollect.stores.postgres import changes, keys, reads, sweeping
 from recollect.stores.postgres.access import access_to
 from recollect.stores.postgres.appending import append_at_once, append_together, is_plain
@@ -35,7 +36,6 @@ from recollect.stores.records import (
     Totals,
     Written,
 )
-from recollect.stores.tables import to_micros
 
 T = TypeVar("T")
 

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
+from recollect.stores.moments import to_micros
 from recollect.stores.postgres.session import Session
 from recollect.stores.records import Swept
-from recollect.stores.tables import to_micros
 
 
 async def sweep(session: Session, at: datetime, limit: int) -> Swept:

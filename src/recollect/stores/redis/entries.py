@@ -10,8 +10,9 @@ import contextlib
 
 from recollect.errors import StoreError
 from recollect.stores.base import KEY_RETENTION
+from recollect.stores.moments import to_micros
 from recollect.stores.records import Change, ConversationId
-from recollect.stores.redis.heads import read_kept_head, to_micros
+from recollect.stores.redis.heads import read_kept_head
 from recollect.stores.redis.lane import Command
 from recollect.stores.redis.names import Names
 from recollect.stores.redis.runner import Runner

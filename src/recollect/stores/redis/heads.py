@@ -1,26 +1,13 @@
 """How values are kept: heads as MessagePack, messages as ``seq|tokens|stored_at|json``."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from recollect.errors import StoreCorrupt
 from recollect.stores.base import decode_rows
+from recollect.stores.moments import to_moment
 from recollect.stores.records import ConversationId, Damage, Head, Record, Written
-
-_EPOCH = datetime.fromtimestamp(0, UTC)
-
-
-def to_micros(moment: datetime) -> int:
-    """Return microseconds since 1970."""
-    since = moment - _EPOCH
-    return (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def to_moment(micros: bytes | int) -> datetime:
-    """Return the aware UTC time."""
-    return _EPOCH + timedelta(0, 0, int(micros))
 
 
 class KeptHead(msgspec.Struct, array_like=True, gc=False):
@@ -53,7 +40,7 @@ class KeptHead(msgspec.Struct, array_like=True, gc=False):
     def head(self, conversation: ConversationId) -> Head:
         """The head as callers see it."""
         created, updated = self.created_at, self.updated_at
-        moment = _EPOCH + timedelta(0, 0, created)
+        moment = to_moment(created)
         expires, folded = self.expires_at, self.folded_at
         return Head(
             conversation,
@@ -66,9 +53,9 @@ class KeptHead(msgspec.Struct, array_like=True, gc=False):
             self.next_seq,
             self.fence,
             moment,
-            moment if updated == created else _EPOCH + timedelta(0, 0, updated),
-            None if expires is None else _EPOCH + timedelta(0, 0, expires),
-            None if folded is None else _EPOCH + timedelta(0, 0, folded),
+            moment if updated == created else to_moment(updated),
+            None if expires is None else to_moment(expires),
+            None if folded is None else to_moment(folded),
         )
 
 

@@ -1,16 +1,13 @@
 """Walks over the indexes, which may name more than there is: heads decide what is found."""
 
-import base64
-import binascii
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-import msgspec
-
-from recollect.errors import InvalidInput
+from recollect.stores.cursors import read_cursor, write_cursor
+from recollect.stores.moments import to_micros, to_moment
 from recollect.stores.records import ConversationId, Order, Page, Search, Totals
-from recollect.stores.redis.heads import KeptHead, read_kept_head, to_micros, to_moment
+from recollect.stores.redis.heads import KeptHead, read_kept_head
 from recollect.stores.redis.names import Names
 from recollect.stores.redis.runner import Runner
 
@@ -46,7 +43,7 @@ async def find(runner: Runner, names: Names, search: Search) -> Page:
     )
     found: list[tuple[Entry, KeptHead]] = []
     prefix = (search.prefix or "").encode()
-    batches = _batches(runner, names, walk, _read_cursor(search), search.limit + 1)
+    batches = _batches(runner, names, walk, _place(search), search.limit + 1)
     async for entries in batches:
         wanted = [entry for entry in entries if entry.name.startswith(prefix)]
         heads = await _heads(runner, names, search.namespace, wanted)
@@ -56,7 +53,8 @@ async def find(runner: Runner, names: Names, search: Search) -> Page:
         if len(found) > search.limit:
             break
     page = found[: search.limit]
-    cursor = _write_cursor(search, page[-1][0]) if len(found) > search.limit else None
+    last = page[-1][0] if len(found) > search.limit else None
+    cursor = None if last is None else write_cursor(search, last.score, last.name.decode())
     shown = [kept.head(_address(search.namespace, entry)) for entry, kept in page]
     if search.order == "active":
         shown.sort(key=lambda head: head.updated_at, reverse=True)
@@ -145,37 +143,6 @@ def _matches(kept: KeptHead, search: Search) -> bool:
     )
 
 
-# ---- cursors -------------------------------------------------------------------------------------
-
-
-class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """Where a walk stands: the last entry it has met."""
-
-    order: str
-    namespace: str
-    owner: str | None
-    score: int
-    name: str
-
-
-def _write_cursor(search: Search, entry: Entry) -> str:
-    cursor = _Cursor(search.order, search.namespace, search.owner, entry.score, entry.name.decode())
-    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
-
-
-def _read_cursor(search: Search) -> Entry | None:
-    if search.cursor is None:
-        return None
-    try:
-        data = base64.b64decode(search.cursor, altchars=b"-_", validate=True)
-        cursor = msgspec.json.decode(data, type=_Cursor)
-        place = Entry(cursor.score, cursor.name.encode())
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        raise InvalidInput("the cursor is not one that find returned: start without one") from None
-    if (cursor.order, cursor.namespace, cursor.owner) != (
-        search.order,
-        search.namespace,
-        search.owner,
-    ):
-        raise InvalidInput("the cursor belongs to another walk: start without one")
-    return place
+def _place(search: Search) -> Entry | None:
+    met = read_cursor(search, str)
+    return None if met is None else Entry(met[0], met[1].encode())

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from recollect.stores.base import KEY_RETENTION
+from recollect.stores.moments import to_micros
 from recollect.stores.records import Change, ConversationId, Lease, Slice
-from recollect.stores.redis.heads import to_micros
 from recollect.stores.redis.lane import Command
 from recollect.stores.redis.names import quote
 

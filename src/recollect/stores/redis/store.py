@@ -21,6 +21,7 @@ from recollect.errors import (
     WrongLoop,
 )
 from recollect.stores.base import SCHEMA_VERSION, Store
+from recollect.stores.moments import to_micros
 from recollect.stores.records import (
     CallLimits,
     Change,
@@ -45,7 +46,6 @@ from recollect.stores.redis.heads import (
     read_items,
     read_kept_head,
     read_written,
-    to_micros,
 )
 from recollect.stores.redis.names import Names
 from recollect.stores.redis.places import (

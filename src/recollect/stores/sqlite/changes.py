@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from recollect.errors import VersionConflict
+from recollect.stores.moments import to_micros
 from recollect.stores.records import (
     Change,
     ConversationId,
@@ -18,7 +19,7 @@ from recollect.stores.sqlite import keys
 from recollect.stores.sqlite.connection import WritingConnection
 from recollect.stores.sqlite.rows import HeadRow
 from recollect.stores.sqlite.statements import SQL
-from recollect.stores.tables import check, holds, to_micros
+from recollect.stores.tables import check, holds
 
 # ---- the writes of the contract ------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from recollect.stores.base import decode_rows
+from recollect.stores.cursors import write_cursor
+from recollect.stores.moments import to_micros, to_moment
 from recollect.stores.records import (
     Conversation,
     ConversationId,
@@ -18,7 +20,7 @@ from recollect.stores.sqlite import keys
 from recollect.stores.sqlite.database import Database
 from recollect.stores.sqlite.rows import HeadRow
 from recollect.stores.sqlite.statements import SQL
-from recollect.stores.tables import MOST, read_cursor, to_micros, to_moment, write_cursor
+from recollect.stores.tables import MOST, place_of
 
 
 def load(
@@ -61,7 +63,7 @@ def find(db: sqlite3.Connection, search: Search) -> Page:
         "prefix": search.prefix or "",
         "limit": search.limit + 1,
     }
-    at, uid = read_cursor(search)
+    at, uid = place_of(search)
     values |= {"at": at, "uid": uid}
     statement = f"find_{search.order}" + ("" if search.owner is None else "_of_owner")
     rows = [HeadRow(*row) for row in db.execute(SQL[statement], values)]

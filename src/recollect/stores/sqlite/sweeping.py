@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
+from recollect.stores.moments import to_micros
 from recollect.stores.records import ConversationId, Swept
 from recollect.stores.sqlite import keys
 from recollect.stores.sqlite.connection import WritingConnection
 from recollect.stores.sqlite.statements import SQL
-from recollect.stores.tables import to_micros
 
 
 def sweep(db: WritingConnection, at: datetime, limit: int) -> Swept:

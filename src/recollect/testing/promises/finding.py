@@ -185,6 +185,25 @@ class Paging:
         with pytest.raises(InvalidInput):
             await store.find(NAMESPACE, order=order, cursor=cursor)
 
+    @both_orders
+    @pytest.mark.parametrize("owner", [None, "bob"])
+    async def test_a_cursor_of_another_owners_walk_is_refused(
+        self, store: Store, clock: ManualClock, order: Order, owner: str | None
+    ) -> None:
+        await created(store, clock, "a", "b", owner="ann")
+        cursor = (await store.find(NAMESPACE, order=order, limit=1, owner="ann")).cursor
+        with pytest.raises(InvalidInput, match="another walk"):
+            await store.find(NAMESPACE, order=order, cursor=cursor, owner=owner)
+
+    @both_orders
+    async def test_a_cursor_of_another_namespace_is_refused(
+        self, store: Store, clock: ManualClock, order: Order
+    ) -> None:
+        await created(store, clock, "a", "b")
+        cursor = (await store.find(NAMESPACE, order=order, limit=1)).cursor
+        with pytest.raises(InvalidInput, match="another walk"):
+            await store.find("elsewhere", order=order, cursor=cursor)
+
 
 class Walking:
     """A walk in ``created`` order meets what exists throughout exactly once."""
