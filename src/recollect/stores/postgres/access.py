@@ -39,6 +39,11 @@ class Access(Protocol):
         """How many are open now."""
         ...
 
+    @property
+    def most(self) -> int:
+        """How many may be in use at once."""
+        ...
+
     async def open(self) -> None:
         """Connect."""
 
@@ -89,6 +94,11 @@ class OwnPool:
     def connections(self) -> int:
         """How many are open now."""
         return 0 if self._pool is None else int(self._pool.get_size())
+
+    @property
+    def most(self) -> int:
+        """How many may be in use at once."""
+        return int(self._most)
 
     async def open(self) -> None:
         """Connect."""
@@ -201,6 +211,11 @@ class GivenPool:
         """How many are open now."""
         return int(self._pool.get_size())
 
+    @property
+    def most(self) -> int:
+        """How many may be in use at once."""
+        return int(self._pool.get_max_size())
+
     async def open(self) -> None:
         """See that it is of this loop."""
         _check_loop(self._pool, self.where)
@@ -230,6 +245,8 @@ class GivenConnection:
     def connections(self) -> int:
         """How many are open now."""
         return 1
+
+    most = connections
 
     async def open(self) -> None:
         """See that it is of this loop."""

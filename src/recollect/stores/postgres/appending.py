@@ -1,4 +1,4 @@
-"""The append in one statement: alone, or several that waited for the same conversation."""
+"""The append in one statement: alone, or several that waited."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ async def append_at_once(session: Session, change: Change, *, seen: bool = False
     """
     now = to_micros(change.now)
     rows, count = change.rows, len(change.rows)
-    values = _head_values(change, change.limits) | {
+    values = _head_values(change) | {
         "count": count,
         "tokens": change.tokens,
         "bytes": sum([len(row.data) for row in rows]),
@@ -64,31 +64,67 @@ async def append_at_once(session: Session, change: Change, *, seen: bool = False
     return Written(head, head.next_seq - count if count else None)
 
 
-async def append_together(session: Session, changes: Sequence[Change]) -> list[Written] | None:
-    """Append what several writes bring, in one statement; all or, with None, nothing."""
+async def append_together(
+    session: Session, lines: Sequence[Sequence[Change]]
+) -> list[list[Written] | None]:
+    """Append what wait in the lines of several conversations, in one statement.
+
+    Returns:
+        For each line what its appends did; None, and nothing of it was stored, if it takes more than
+        that: a limit would be broken, or the conversation is missing.
+    """
+    heads = dict[str, list[Any]]()
+    all_lines, all_places, all_tokens, all_stored_at, all_data = [], [], [], [], []
+    for line, changes in enumerate(lines, 1):
+        for name, value in _line_values(changes).items():
+            heads.setdefault(name, []).append(value)
+        place = 0
+        for change in changes:
+            now = to_micros(change.now)
+            for row in change.rows:
+                all_lines.append(line)
+                all_places.append(place)
+                all_tokens.append(row.tokens)
+                all_stored_at.append(now)
+                all_data.append(row.data)
+                place += 1
+    values = heads | {
+        "all_lines": all_lines,
+        "all_places": all_places,
+        "all_tokens": all_tokens,
+        "all_stored_at": all_stored_at,
+        "all_data": all_data,
+    }
+    found = {row[0]: row for row in await session.write_all_at_once("append_together", values)}
+    return [
+        _results(changes, *found[line][1:]) if line in found else None
+        for line, changes in enumerate(lines, 1)
+    ]
+
+
+def _line_values(changes: Sequence[Change]) -> dict[str, Any]:
+    """Return what a line adds to its head."""
     first, final = changes[0], changes[-1]
     rows = [row for change in changes for row in change.rows]
-    moments = [to_micros(change.now) for change in changes]
-    values = _head_values(first, first.limits) | {
+    max_messages, max_tokens, overhead = _limit_values(first.limits)
+    return {
+        "addresses": address_of(first.conversation),
+        "owners": first.owner,
+        "owner_hashes": owner_hash_of(first.owner),
         "writes": len(changes),
-        "count": len(rows),
-        "tokens": sum(row.tokens for row in rows),
-        "bytes": sum(len(row.data) for row in rows),
-        "last": max(moments),
-        "expires_at": deadline(moments[-1], final.ttl),
-        "all_tokens": [row.tokens for row in rows],
-        "all_stored_at": [
-            now for change, now in zip(changes, moments, strict=True) for _ in change.rows
-        ],
-        "all_data": [row.data for row in rows],
+        "counts": len(rows),
+        "tokens": sum([row.tokens for row in rows]),
+        "bytes": sum([len(row.data) for row in rows]),
+        "lasts": max([to_micros(change.now) for change in changes]),
+        "deadlines": deadline(to_micros(final.now), final.ttl),
+        "max_messages": max_messages,
+        "max_tokens": max_tokens,
+        "overheads": overhead,
     }
-    row = await session.write_at_once("append_together", values)
-    return None if row is None else _results(changes, moments, *row)
 
 
 def _results(
     changes: Sequence[Change],
-    moments: Sequence[int],
     numbers: Sequence[Any],
     owner: str | None,
     updated_at: int,
@@ -100,7 +136,8 @@ def _results(
     next_seq -= sum(len(change.rows) for change in changes)
     tokens -= sum(change.tokens for change in changes)
     results = []
-    for change, now in zip(changes, moments, strict=True):
+    for change in changes:
+        now = to_micros(change.now)
         first_seq, count = next_seq, len(change.rows)
         version, messages, next_seq = version + 1, messages + count, next_seq + count
         tokens += change.tokens
@@ -117,19 +154,38 @@ def is_plain(change: Change) -> bool:
     return change.key is None and change.lease is None and not change.metadata
 
 
-def how_many_fit(changes: Sequence[Change]) -> int:
-    """Return how many of the first appends may share a statement: they differ in rows only."""
-    first = changes[0]
-    rows = size = 0
-    for number, change in enumerate(changes):
-        rows += len(change.rows)
-        size += sum(len(row.data) for row in change.rows)
-        alike = (change.owner, change.ttl, change.limits) == (first.owner, first.ttl, first.limits)
-        if number and not (alike and rows <= _MOST_ROWS and size <= _MOST_BYTES):
-            return number
-        if any(row.tokens < 0 for row in change.rows) or not _is_near(change, first.now):
-            return max(number, 1)
-    return len(changes)
+class Room:
+    """What still fits into a shared statement."""
+
+    def __init__(self) -> None:
+        self._rows = _MOST_ROWS
+        self._bytes = _MOST_BYTES
+
+    def take(self, line: Sequence[Change], *, is_first: bool) -> int:
+        """Return how many of the first appends in a line may share it: they differ in rows only.
+
+        The first append of the first line goes in, however large it is.
+        """
+        for number, change in enumerate(line):
+            if number and not _may_follow(change, line[0]):
+                return number
+            rows, size = len(change.rows), sum([len(row.data) for row in change.rows])
+            fits = rows <= self._rows and size <= self._bytes
+            if not fits and (number or not is_first):
+                return number
+            self._rows -= rows
+            self._bytes -= size
+            if any(row.tokens < 0 for row in change.rows):
+                return number + 1
+        return len(line)
+
+
+def _may_follow(change: Change, first: Change) -> bool:
+    return (
+        (change.owner, change.ttl, change.limits) == (first.owner, first.ttl, first.limits)
+        and not any(row.tokens < 0 for row in change.rows)
+        and _is_near(change, first.now)
+    )
 
 
 def _is_near(change: Change, first: datetime) -> bool:
@@ -138,9 +194,9 @@ def _is_near(change: Change, first: datetime) -> bool:
     return change.ttl is None or 2 * apart < change.ttl
 
 
-def _head_values(change: Change, limits: Limits) -> dict[str, Any]:
+def _head_values(change: Change) -> dict[str, Any]:
     namespace, name = change.conversation
-    unlimited = limits.max_tokens is None
+    max_messages, max_tokens, overhead = _limit_values(change.limits)
     return {
         "address": address_of(change.conversation),
         "space": space_of(namespace),
@@ -148,10 +204,15 @@ def _head_values(change: Change, limits: Limits) -> dict[str, Any]:
         "name": name,
         "owner": change.owner,
         "owner_hash": owner_hash_of(change.owner),
-        "max_messages": _at_most(limits.max_messages),
-        "max_tokens": _at_most(limits.max_tokens),
-        "overhead": 0 if unlimited else limits.message_overhead_tokens,
+        "max_messages": max_messages,
+        "max_tokens": max_tokens,
+        "overhead": overhead,
     }
+
+
+def _limit_values(limits: Limits) -> tuple[int, int, int]:
+    overhead = 0 if limits.max_tokens is None else limits.message_overhead_tokens
+    return _at_most(limits.max_messages), _at_most(limits.max_tokens), overhead
 
 
 def _at_most(limit: int | None) -> int:

@@ -54,6 +54,11 @@ class Server:
         """How many are open now."""
         return self._access.connections
 
+    @property
+    def most_connections(self) -> int:
+        """How many may be in use at once."""
+        return self._access.most
+
     # ---- opening and closing ---------------------------------------------------------------------
 
     async def open(self) -> None:

@@ -73,11 +73,17 @@ class Session:
 
     async def write_at_once(self, name: str, values: dict[str, Any]) -> Any:
         """Run a statement that is a transaction of its own; return its first row."""
-        statement = self._statements[name]
         self.may_have_written = True
         if self._connection.is_in_transaction():  # the caller's: it must outlive our mistakes
             return await self._in(None, lambda session: session.row(name, **values))
-        return await self._connection.fetchrow(statement.sql, *statement.arguments(values))
+        return await self.row(name, **values)
+
+    async def write_all_at_once(self, name: str, values: dict[str, Any]) -> list[Any]:
+        """Run a statement that is a transaction of its own; return its rows."""
+        self.may_have_written = True
+        if self._connection.is_in_transaction():
+            return await self._in(None, lambda session: session.rows(name, **values))
+        return await self.rows(name, **values)
 
     async def in_transaction(self, work: "Callable[[Session], Awaitable[T]]") -> T:
         """Do ``work`` as one step; each of its statements sees what others committed before it."""

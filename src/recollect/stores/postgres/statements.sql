@@ -92,30 +92,43 @@ unset AS (
 SELECT numbers, owner FROM head
 
 -- name: append_together
-WITH old AS (
-    SELECT uid, updated_at FROM {heads} WHERE address = :address FOR NO KEY UPDATE
+-- Heads are locked in the order of their addresses, so that two of these never wait for each other.
+-- Arrays of addresses and uids are looked up in an index; a join might walk through all heads.
+WITH wanted AS (
+    SELECT * FROM unnest(
+        :addresses::bytea[], :owners::text[], :owner_hashes::bytea[], :writes::bigint[],
+        :counts::bigint[], :tokens::bigint[], :bytes::bigint[], :lasts::bigint[],
+        :deadlines::bigint[], :max_messages::bigint[], :max_tokens::bigint[], :overheads::bigint[]
+    ) WITH ORDINALITY AS one (address, owner, owner_hash, writes, added, tokens, bytes, last,
+                              deadline, max_messages, max_tokens, overhead, line)
+), old AS (
+    SELECT uid, updated_at FROM {heads} WHERE address = ANY(:addresses)
+    ORDER BY address FOR NO KEY UPDATE
 ), head AS (
     UPDATE {heads} SET
-        owner = coalesce(:owner, owner), owner_hash = coalesce(:owner_hash, owner_hash),
-        version = version + :writes, message_count = message_count + :count,
-        token_count = token_count + :tokens, stored_bytes = stored_bytes + :bytes,
-        next_seq = next_seq + :count, updated_at = greatest({heads}.updated_at, :last),
-        expires_at = :expires_at
-    FROM old
-    WHERE {heads}.uid = old.uid AND {heads}.address = :address
-      AND (expires_at IS NULL OR expires_at > :last)
-      AND message_count + :count <= :max_messages
-      AND token_count + :tokens + (message_count + :count) * :overhead <= :max_tokens
-    RETURNING {heads}.uid, next_seq, owner, old.updated_at AS was_updated_at, ARRAY[
-        {heads}.uid, version, message_count, token_count, archived_count, next_seq, fence,
-        created_at, {heads}.updated_at, expires_at, folded_at] AS numbers
-), added AS (
+        owner = coalesce(wanted.owner, {heads}.owner),
+        owner_hash = coalesce(wanted.owner_hash, {heads}.owner_hash),
+        version = version + writes, message_count = message_count + added,
+        token_count = token_count + tokens, stored_bytes = stored_bytes + bytes,
+        next_seq = next_seq + added, updated_at = greatest({heads}.updated_at, last),
+        expires_at = deadline
+    FROM old, wanted
+    WHERE {heads}.uid = ANY(ARRAY(SELECT uid FROM old)) AND {heads}.uid = old.uid
+      AND {heads}.address = wanted.address
+      AND (expires_at IS NULL OR expires_at > last)
+      AND message_count + added <= max_messages
+      AND token_count + tokens + (message_count + added) * overhead <= max_tokens
+    RETURNING line, next_seq - added AS seq, {heads}.uid, {heads}.owner, old.updated_at AS was_updated_at,
+        ARRAY[{heads}.uid, version, message_count, token_count, archived_count, next_seq, fence,
+              created_at, {heads}.updated_at, expires_at, folded_at] AS numbers
+), stored AS (
     INSERT INTO {messages} (uid, seq, tokens, stored_at, data)
-    SELECT uid, next_seq - :count + place - 1, row_tokens, row_stored_at, data
-    FROM head, unnest(:all_tokens::bigint[], :all_stored_at::bigint[], :all_data::bytea[])
-               WITH ORDINALITY AS row (row_tokens, row_stored_at, data, place)
+    SELECT uid, seq + row.place, row.tokens, row.stored_at, row.data
+    FROM head JOIN unnest(:all_lines::bigint[], :all_places::bigint[], :all_tokens::bigint[],
+                          :all_stored_at::bigint[], :all_data::bytea[])
+                   AS row (line, place, tokens, stored_at, data) ON row.line = head.line
 )
-SELECT numbers, owner, was_updated_at FROM head
+SELECT line, numbers, owner, was_updated_at FROM head
 
 -- ---- heads --------------------------------------------------------------------------------------
 

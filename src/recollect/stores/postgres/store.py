@@ -82,9 +82,14 @@ class PostgresStore(Store):
             given.setdefault("command_timeout", None)
         access = access_to(url, connection, pgbouncer=pgbouncer, options=given)
         self._server = Server(access, Statements(table_name), migrating=migrating)
-        self._lines = Lines(self._append_alone, self._append_together)
+        self._lines = Lines(
+            self._append_alone,
+            self._append_together,
+            is_known=lambda conversation: conversation in self._seen,
+            most=lambda: self._server.most_connections,
+        )
         self._keyed_writes = 0
-        self._seen: set[ConversationId] = set()
+        self._seen: dict[ConversationId, None] = {}
 
     # ---- writes ----------------------------------------------------------------------------------
 
@@ -109,9 +114,11 @@ class PostgresStore(Store):
         async def work(session: Session) -> Written | None:
             written = await append_at_once(session, change, seen=seen)
             if written is None:
-                self._seen.discard(change.conversation)
-            elif not seen and len(self._seen) < _MOST_SEEN:
-                self._seen.add(change.conversation)
+                self._seen.pop(change.conversation, None)
+            elif not seen:
+                if len(self._seen) == _MOST_SEEN:
+                    del self._seen[next(iter(self._seen))]
+                self._seen[change.conversation] = None
             return written
 
         return work
@@ -122,8 +129,10 @@ class PostgresStore(Store):
             return result
         return await self._server.go_on(_in_transaction(changes.append, change))
 
-    async def _append_together(self, together: Sequence[Change]) -> list[Written] | None:
-        return await self._server.go_on(lambda s: append_together(s, together))
+    async def _append_together(
+        self, lines: Sequence[Sequence[Change]]
+    ) -> list[list[Written] | None]:
+        return await self._server.go_on(lambda s: append_together(s, lines))
 
     async def _trim(self, change: Change) -> None:
         """Let a keyed write now and then remove keys that are too old."""
