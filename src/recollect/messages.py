@@ -6,7 +6,7 @@ anything UTF-8 can carry, NUL included; lone surrogates are refused, because no 
 
 import math
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, NoReturn, TypeAlias, cast, get_args
 
@@ -386,14 +386,16 @@ def decode(data: bytes | str) -> Message:
         raise InvalidMessage(f"not a message: {type(error).__name__}") from None
 
 
-def decode_all(texts: Sequence[bytes]) -> Iterator[Message | InvalidMessage]:
+def decode_all(texts: Sequence[bytes]) -> list[Message | InvalidMessage]:
     """Read many messages back, in order, much quicker than one by one.
 
     The error of ``decode`` takes the place of one that is not a message.
     """
+    found: list[Message | InvalidMessage] = []
     for first in range(0, len(texts), _TOGETHER):
         some = texts[first : first + _TOGETHER]
-        yield from _usual_messages(some) or map(_message_or_error, some)
+        found += _usual_messages(some) or map(_message_or_error, some)
+    return found
 
 
 def _usual_messages(texts: Sequence[bytes]) -> list[Message] | None:

@@ -44,7 +44,7 @@ from recollect.errors import (
     InvalidMessage,
     KeyReused,
 )
-from recollect.messages import body, check_text, decode_all, encode, freeze
+from recollect.messages import Message, body, check_text, decode_all, encode, freeze
 from recollect.stores.moments import EPOCH, to_moment
 from recollect.stores.records import (
     UNLIMITED,
@@ -524,15 +524,16 @@ class Store(ABC):
         for record in records:
             message = record.message
             data = encode(message)
-            size = len(data)
-            if size > limits.message_bytes:
-                raise InvalidMessage(
-                    f"message[{len(rows)}] has {size:,} bytes: at most {limits.message_bytes:,} "
-                    "are allowed"
-                )
-            total += size
+            total += len(data)
             tokens += record.tokens
             rows.append(Row(message, record.tokens, data))
+        if total > limits.message_bytes:
+            for i, row in enumerate(rows):
+                if len(row.data) > limits.message_bytes:
+                    raise InvalidMessage(
+                        f"message[{i}] has {len(row.data):,} bytes: at most {limits.message_bytes:,} "
+                        "are allowed"
+                    )
         if total > limits.call_bytes:
             raise InvalidMessage(
                 f"{total:,} bytes in one call: at most {limits.call_bytes:,} are allowed"
@@ -672,15 +673,15 @@ def decode_rows(
     micros, moment = 0, EPOCH
     messages = decode_all([row[3] for row in rows])
     for row, message in zip(rows, messages, strict=True):
-        seq, stored_at = row[0], row[2]
+        stored_at = row[2]
         if stored_at != micros:  # what was stored together has one time
             try:
                 micros, moment = stored_at, to_moment(stored_at)
             except OverflowError:
-                damaged.append(Damage(seq, "its time is not as Recollect left it"))
+                damaged.append(Damage(row[0], "its time is not as Recollect left it"))
                 continue
-        if isinstance(message, InvalidMessage):
-            damaged.append(Damage(seq, str(message)))
+        if isinstance(message, Message):
+            records.append(Record(row[0], row[1], moment, message, row[4]))
         else:
-            records.append(Record(seq, row[1], moment, message, row[4]))
+            damaged.append(Damage(row[0], str(message)))
     return tuple(records), tuple(damaged)
