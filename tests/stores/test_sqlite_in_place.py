@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from recollect.messages import Message
 from recollect.stores.records import ConversationId, NewRecord, Written
-from recollect.stores.sqlite import SqliteStore, changes
+from recollect.stores.sqlite import SqliteStore, changes, reads
 from recollect.stores.sqlite.database import Database
 from recollect.stores.sqlite.sessions import Writing
 from recollect.stores.sqlite.worker import Worker
@@ -85,6 +85,29 @@ async def test_appends_that_come_together_go_to_the_thread(
     await asyncio.gather(*(store.append(HERE, said(str(n))) for n in range(20, 36)))
     assert set(threads) - {threading.get_ident()} == set(threads)
     assert await texts(store) == [str(n) for n in range(36)]
+
+
+async def test_a_short_listing_is_made_in_place_a_long_one_in_its_thread(
+    store: SqliteStore, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    real = reads.find
+
+    def noted(*arguments: Any) -> Any:
+        threads.append(threading.get_ident())
+        return real(*arguments)
+
+    monkeypatch.setattr(reads, "find", noted)
+    await store.append(HERE, said("hi"), owner="o")
+    here = threading.get_ident()
+    for _ in range(20):
+        assert len((await store.find("space", owner="o", limit=10)).heads) == 1
+    assert threads[-1] == here
+    threads.clear()
+    for _ in range(20):
+        await store.find("space", limit=1000)
+        await store.find("space", prefix="he")
+    assert here not in threads
 
 
 async def test_slow_appends_are_left_to_the_thread(

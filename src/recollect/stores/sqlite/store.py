@@ -42,7 +42,7 @@ T = TypeVar("T")
 Db = TypeVar("Db", bound=sqlite3.Connection)
 Ts = TypeVarTuple("Ts")
 
-_SHORT_READ = 100  # messages
+_SHORT_READ = 100  # messages, or conversations
 _DURABILITY = {
     "FULL": "survives a crash of the process and of the machine: synced at every commit",
     "NORMAL": "survives a crash of the process; a crash of the machine may take the last moments",
@@ -84,7 +84,7 @@ class SqliteStore(Store):
         )
         reading = partial(Reading, self._database)
         self._reader: Worker[sqlite3.Connection] = Worker(name, reading, tell)
-        self._walker: Worker[sqlite3.Connection] = Worker(name, reading, tell)  # find and measure
+        self._walker: Worker[sqlite3.Connection] = Worker(name, reading, tell)  # for long walks
         self._is_open = False
 
     # ---- writes ----------------------------------------------------------------------------------
@@ -136,12 +136,9 @@ class SqliteStore(Store):
     async def _load(
         self, conversation: ConversationId, part: Slice, now: datetime
     ) -> Conversation | None:
-        if not self._is_open:
-            await self.open()
         count = part.limit if part.last is None else part.last
         is_short = count is not None and count <= _SHORT_READ
-        run = self._reader.run_short if is_short else self._reader.run
-        return await run(reads.load, conversation, part, now)
+        return await self._run(self._reader, reads.load, conversation, part, now, is_short=is_short)
 
     @override
     async def _load_many(
@@ -151,7 +148,10 @@ class SqliteStore(Store):
 
     @override
     async def _find(self, search: Search) -> Page:
-        return await self._run(self._walker, reads.find, search)
+        is_choosy = search.prefix or search.since or search.until  # it may pass by many
+        is_short = search.limit <= _SHORT_READ and not is_choosy
+        worker = self._reader if is_short else self._walker
+        return await self._run(worker, reads.find, search, is_short=is_short)
 
     @override
     async def _measure(self, namespace: str, owner: str | None, now: datetime) -> Totals:
@@ -207,7 +207,8 @@ class SqliteStore(Store):
         worker: Worker[Db],
         work: Callable[[Db, Unpack[Ts]], T],
         *args: *Ts,
+        is_short: bool = False,
     ) -> T:
         if not self._is_open:
             await self.open()
-        return await worker.run(work, *args)
+        return await (worker.run_short if is_short else worker.run)(work, *args)
