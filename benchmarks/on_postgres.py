@@ -52,11 +52,11 @@ class Table(Bare):
     async def add(self, conversation: int) -> None:
         await self.pool.execute(RAW_INSERT, conversation, next(self.seqs), self.data)
 
-    async def last(self, conversation: int) -> None:
-        await self.pool.fetch(RAW_LAST, conversation, 50)
+    async def last(self, conversation: int) -> object:
+        return await self.pool.fetch(RAW_LAST, conversation, 50)
 
-    async def all(self, conversation: int) -> None:
-        await self.pool.fetch(RAW_ALL, conversation)
+    async def all(self, conversation: int) -> object:
+        return await self.pool.fetch(RAW_ALL, conversation)
 
 
 async def measure(report: Report, rounds: int, wanted: set[str], folder: str | None) -> None:

@@ -45,13 +45,13 @@ class Lists(Bare):
         key, client = self.at(conversation)
         await client.rpush(key, self.data)
 
-    async def last(self, conversation: int) -> None:
+    async def last(self, conversation: int) -> object:
         key, client = self.at(conversation)
-        await client.lrange(key, -50, -1)
+        return await client.lrange(key, -50, -1)
 
-    async def all(self, conversation: int) -> None:
+    async def all(self, conversation: int) -> object:
         key, client = self.at(conversation)
-        await client.lrange(key, 0, -1)
+        return await client.lrange(key, 0, -1)
 
 
 async def measure(report: Report, rounds: int, wanted: set[str]) -> None:

@@ -55,11 +55,11 @@ class Table(Bare):
     async def add(self, conversation: int) -> None:
         self.insert(conversation)
 
-    async def last(self, conversation: int) -> None:
-        self.db.execute(RAW_LAST, (conversation, 50)).fetchall()
+    async def last(self, conversation: int) -> object:
+        return self.db.execute(RAW_LAST, (conversation, 50)).fetchall()
 
-    async def all(self, conversation: int) -> None:
-        self.db.execute(RAW_ALL, (conversation,)).fetchall()
+    async def all(self, conversation: int) -> object:
+        return self.db.execute(RAW_ALL, (conversation,)).fetchall()
 
     async def append_64(self, size: int, round_: int) -> float:
         """Return microseconds an append on the whole, checkpoints included; one connection's."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import gc
 import os
 import sqlite3
 import threading
@@ -19,8 +20,10 @@ from recollect.messages import Message
 from recollect.stores.records import ConversationId, NewRecord, Written
 from recollect.stores.sqlite import SqliteStore, changes, reads
 from recollect.stores.sqlite.database import Database
+from recollect.stores.sqlite.jobs import Job
 from recollect.stores.sqlite.sessions import Writing
 from recollect.stores.sqlite.worker import Worker
+from tests.servers.processes import until
 
 HERE = ConversationId("space", "here")
 TTL = timedelta(hours=1)
@@ -108,6 +111,17 @@ async def test_a_short_listing_is_made_in_place_a_long_one_in_its_thread(
         await store.find("space", limit=1000)
         await store.find("space", prefix="he")
     assert here not in threads
+
+
+async def test_an_idle_thread_keeps_nothing_of_what_it_read(store: SqliteStore) -> None:
+    await store.append(HERE, said("hi"))
+    found = await store.load(HERE)
+    assert found is not None
+
+    def is_let_go() -> bool:
+        return not any(isinstance(one, Job) for one in gc.get_referrers(found))
+
+    until(is_let_go, "the thread to let go of it")
 
 
 async def test_slow_appends_are_left_to_the_thread(

@@ -224,6 +224,7 @@ class Worker(Generic[Db]):
                 with self._in_use:
                     self._run_group(jobs)
                 _settle(jobs)
+                jobs.clear()  # what was read belongs to the callers: an idle thread keeps nothing
             if order is None:
                 continue
             try:
