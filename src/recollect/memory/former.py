@@ -5,7 +5,8 @@ stored, its id is: as a conversation without messages, in a namespace of its own
 what a resource keeps that was removed from YAML, or renamed (issue 3, part 6).
 """
 
-from recollect.stores.base import MAX_PAGE, Store
+from recollect.stores.arguments import MAX_PAGE
+from recollect.stores.base import Store
 from recollect.stores.records import ConversationId
 
 

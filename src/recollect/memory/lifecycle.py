@@ -20,7 +20,8 @@ import msgspec
 from recollect.errors import LeaseTaken, StoreError
 from recollect.memory.leases import LEASE_WAIT, held
 from recollect.memory.sections import Cleanup
-from recollect.stores.base import MAX_PAGE, Store
+from recollect.stores.arguments import MAX_PAGE
+from recollect.stores.base import Store
 from recollect.stores.records import ConversationId
 from recollect.telemetry import Telemetry
 

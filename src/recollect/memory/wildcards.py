@@ -15,7 +15,8 @@ from recollect.errors import RecollectError, TooManyKeys, error_json
 from recollect.memory.keys import Pattern
 from recollect.memory.memory import Json, Memory
 from recollect.memory.operations import READ_CAP, ReadConfig
-from recollect.stores.base import MAX_PAGE, Store
+from recollect.stores.arguments import MAX_PAGE
+from recollect.stores.base import Store
 from recollect.stores.records import Head
 
 MAX_KEYS, MOST_KEYS = 1_000, 50_000

@@ -26,43 +26,39 @@ raises KeyReused. Order of checks: key, lease, expect_version, limits.
 ``OutcomeUnknown`` that it may have (only for writes without a key; with one, repeat it).
 """
 
-import hashlib
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
-
-import msgspec
+from typing import Any, Self
 
 from recollect.clock import Clock, SystemClock
-from recollect.errors import (
-    InvalidConversationId,
-    InvalidInput,
-    InvalidMessage,
-    KeyReused,
+from recollect.errors import InvalidInput
+from recollect.stores.arguments import (
+    checked_address,
+    checked_label,
+    checked_ttl,
+    conversation_of,
+    dated,
+    key_of,
+    metadata_texts,
+    rows_of,
+    search_of,
+    slice_of,
 )
-from recollect.messages import Message, body, check_text, decode_all, encode, freeze
-from recollect.stores.moments import EPOCH, to_moment
 from recollect.stores.records import (
     UNLIMITED,
     CallLimits,
     Change,
     Conversation,
     ConversationId,
-    Damage,
     Full,
     Head,
-    Key,
     Lease,
     Limits,
     NewRecord,
     Order,
     Page,
-    Record,
-    Row,
     Search,
     Slice,
     Source,
@@ -74,16 +70,8 @@ from recollect.stores.records import (
 
 SCHEMA_VERSION = 1
 KEY_RETENTION = timedelta(days=7)
-MAX_PAGE = 1000
 
-_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-T = TypeVar("T")
-
-_LONGEST = 512  # characters of an address
-_NO_TIME = timedelta(0)
 _NO_METADATA: Mapping[str, str | None] = {}
-_MAX_TTL = timedelta(days=365 * 100)
-_body_encoder = msgspec.json.Encoder(order="sorted")
 
 
 class Store(ABC):
@@ -128,7 +116,7 @@ class Store(ABC):
         change = self._change(
             "append", conversation, records, metadata, owner, ttl, limits, key, lease
         )
-        return await self._append(change if at is None else _dated(change, at))
+        return await self._append(change if at is None else dated(change, at))
 
     async def replace(
         self,
@@ -165,9 +153,9 @@ class Store(ABC):
             key,
             lease,
             expect_version=expect_version,
-            archive_as=_label(archive_as),
+            archive_as=checked_label(archive_as),
         )
-        return await self._replace(change if at is None else _dated(change, at))
+        return await self._replace(change if at is None else dated(change, at))
 
     async def fold(
         self,
@@ -204,7 +192,7 @@ class Store(ABC):
             key,
             lease,
             remove=seqs,
-            archive_as=_label(archive_as),
+            archive_as=checked_label(archive_as),
         )
         return await self._fold(change)
 
@@ -236,7 +224,7 @@ class Store(ABC):
             None,
             expect_version=expect_version,
         )
-        return await self._annotate(change if at is None else _dated(change, at))
+        return await self._annotate(change if at is None else dated(change, at))
 
     async def delete(
         self,
@@ -272,8 +260,8 @@ class Store(ABC):
 
         Lets a caller that has to plan before it writes find out first that it already did.
         """
-        name = _address(key, "idempotency key")
-        return await self._recall(_conversation(conversation), name, self.clock.now())
+        name = checked_address(key, "idempotency key")
+        return await self._recall(conversation_of(conversation), name, self.clock.now())
 
     async def load(
         self,
@@ -294,15 +282,15 @@ class Store(ABC):
         Raises:
             InvalidInput: a negative number, or two ways of choosing at once.
         """
-        part = _slice(last, offset, limit, after, source, batch)
-        return await self._load(_conversation(conversation), part, self.clock.now())
+        part = slice_of(last, offset, limit, after, source, batch)
+        return await self._load(conversation_of(conversation), part, self.clock.now())
 
     async def load_many(
         self, conversations: Sequence[ConversationId], *, last: int | None = None
     ) -> list[Conversation | None]:
         """Read several conversations, in the order asked, in one round trip; None for missing."""
-        part = _slice(last, 0, None, None, "live", None)
-        ids = [_conversation(conversation) for conversation in conversations]
+        part = slice_of(last, 0, None, None, "live", None)
+        ids = [conversation_of(conversation) for conversation in conversations]
         return await self._load_many(ids, part, self.clock.now())
 
     async def find(
@@ -327,20 +315,13 @@ class Store(ABC):
         Raises:
             InvalidInput: a limit out of range, a naive time, or a cursor that is not from here.
         """
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidInput(f"limit is {limit}: a page holds 1 to {MAX_PAGE} conversations")
-        if order not in {"active", "created"}:
-            raise InvalidInput(f"order is {order!r:.40}: it must be active or created")
-        for name, moment in (("since", since), ("until", until)):
-            if moment is not None and moment.tzinfo is None:
-                raise InvalidInput(f"{name} has no time zone: give it one, such as UTC")
-        search = Search(
-            namespace=_address(namespace, "namespace"),
-            now=self.clock.now(),
-            owner=owner if owner is None else _address(owner, "owner"),
+        search = search_of(
+            namespace,
+            self.clock.now(),
+            owner=owner,
             since=since,
             until=until,
-            prefix=_address(prefix, "prefix") if prefix else None,
+            prefix=prefix,
             order=order,
             cursor=cursor,
             limit=limit,
@@ -350,8 +331,8 @@ class Store(ABC):
     async def measure(self, namespace: str, *, owner: str | None = None) -> Totals:
         """Sum up a namespace, or one owner's part of it; walks all its conversations."""
         if owner is not None:
-            _address(owner, "owner")
-        return await self._measure(_address(namespace, "namespace"), owner, self.clock.now())
+            checked_address(owner, "owner")
+        return await self._measure(checked_address(namespace, "namespace"), owner, self.clock.now())
 
     # ---- leases ----------------------------------------------------------------------------------
 
@@ -366,7 +347,10 @@ class Store(ABC):
             None while another holder's lease lives, and for a missing conversation.
         """
         return await self._lease(
-            _conversation(conversation), _address(holder, "holder"), _ttl(ttl), self.clock.now()
+            conversation_of(conversation),
+            checked_address(holder, "holder"),
+            checked_ttl(ttl),
+            self.clock.now(),
         )
 
     async def release(self, lease: Lease) -> bool:
@@ -494,194 +478,20 @@ class Store(ABC):
         remove: tuple[int, ...] = (),
         archive_as: str | None = None,
     ) -> Change:
-        texts = _metadata_texts(metadata) if metadata else _NO_METADATA
-        rows, tokens = self._rows(records)
+        texts = metadata_texts(metadata) if metadata else _NO_METADATA
+        rows, tokens = rows_of(records, self.call_limits)
         return Change(  # in the order of its fields: by name it would take twice as long
-            _conversation(conversation),
+            conversation_of(conversation),
             self.clock.now(),
             rows,
             tokens,
             texts,
-            owner if owner is None else _address(owner, "owner"),
-            ttl if ttl is None else _ttl(ttl),
+            owner if owner is None else checked_address(owner, "owner"),
+            ttl if ttl is None else checked_ttl(ttl),
             limits,
-            None if key is None else _key(key, kind, records, texts),
+            None if key is None else key_of(key, kind, records, texts),
             lease,
             expect_version,
             remove,
             archive_as,
         )
-
-    def _rows(self, records: Sequence[NewRecord]) -> tuple[tuple[Row, ...], int]:
-        """Encode the messages; return them with the sum of their tokens."""
-        limits = self.call_limits
-        if len(records) > limits.call_messages:
-            raise InvalidMessage(
-                f"{len(records)} messages in one call: at most {limits.call_messages} are allowed"
-            )
-        rows: list[Row] = []
-        total = tokens = 0
-        for record in records:
-            message = record.message
-            data = encode(message)
-            total += len(data)
-            tokens += record.tokens
-            rows.append(Row(message, record.tokens, data))
-        if total > limits.message_bytes:
-            for i, row in enumerate(rows):
-                if len(row.data) > limits.message_bytes:
-                    raise InvalidMessage(
-                        f"message[{i}] has {len(row.data):,} bytes: at most {limits.message_bytes:,} "
-                        "are allowed"
-                    )
-        if total > limits.call_bytes:
-            raise InvalidMessage(
-                f"{total:,} bytes in one call: at most {limits.call_bytes:,} are allowed"
-            )
-        return tuple(rows), tokens
-
-
-@lru_cache(maxsize=4096)  # a conversation is written to many times
-def _checked(conversation: ConversationId) -> ConversationId:
-    namespace, name = conversation
-    _address(namespace, "namespace")
-    _address(name, "conversation id")
-    return conversation
-
-
-def _dated(change: Change, at: datetime) -> Change:
-    """Return the change as one of the past."""
-    if at.tzinfo is None:
-        raise InvalidInput("at has no time zone: give it one, such as UTC")
-    if at > change.now:
-        raise InvalidInput("at lies in the future: a write is made now, or was made before")
-    return msgspec.structs.replace(change, now=at.astimezone(UTC))
-
-
-def _conversation(conversation: ConversationId) -> ConversationId:
-    try:
-        return _checked(conversation)
-    except TypeError:  # not even hashable
-        raise InvalidConversationId("a conversation is a ConversationId of two texts") from None
-
-
-def _address(text: str, what: str) -> str:
-    """Refuse what no backend could keep as an address."""
-    if type(text) is str and 0 < len(text) <= _LONGEST and text.isascii() and text.isprintable():
-        return text  # the usual one, without a search
-    if not isinstance(text, str):
-        _refuse_address(what, f"is a {type(text).__name__}, not text")
-    if not text:
-        _refuse_address(what, "is empty")
-    if len(text) > _LONGEST:
-        _refuse_address(what, f"has {len(text)} characters: at most {_LONGEST} are allowed")
-    bad = _UNUSABLE.search(text)
-    if bad:
-        kind = "lone surrogate" if "\ud800" <= bad.group() <= "\udfff" else "control character"
-        _refuse_address(what, f"has a {kind} (U+{ord(bad.group()):04X}) at {bad.start()}")
-    return text
-
-
-def _refuse_address(what: str, why: str) -> NoReturn:
-    raise InvalidConversationId(f"the {what} {why}")
-
-
-def _label(archive_as: str | None) -> str | None:
-    if archive_as is None:
-        return None
-    if not isinstance(archive_as, str):
-        raise InvalidInput(f"an archive label is text, not a {type(archive_as).__name__}")
-    if not 0 < len(archive_as) <= 1024:
-        raise InvalidInput("an archive label has 1 to 1024 characters")
-    check_text(archive_as, "an archive label")
-    return archive_as
-
-
-def _ttl(ttl: timedelta) -> timedelta:
-    if not _NO_TIME < ttl <= _MAX_TTL:
-        raise InvalidInput("a ttl is longer than nothing and shorter than a hundred years")
-    return ttl
-
-
-def _metadata_texts(metadata: Mapping[str, Any]) -> dict[str, str | None]:
-    frozen = freeze(metadata)
-    return {
-        name: None if value is None else _body_encoder.encode(value).decode()
-        for name, value in frozen.items()
-    }
-
-
-def _key(
-    name: str,
-    kind: str,
-    records: Sequence[NewRecord],
-    metadata: Mapping[str, str | None],
-) -> Key:
-    bodies = [body(record.message) for record in records]
-    text = _body_encoder.encode((kind, bodies, metadata))
-    return Key(_address(name, "idempotency key"), hashlib.sha256(text).digest())
-
-
-def _slice(
-    last: int | None,
-    offset: int,
-    limit: int | None,
-    after: int | None,
-    source: Source,
-    batch: str | None,
-) -> Slice:
-    if (last is not None) + (after is not None) + (offset != 0) > 1:
-        raise InvalidInput("choose by last, by offset, or by after: not by two at once")
-    if last is not None and limit is not None:
-        raise InvalidInput("choose by last or by limit, not by both")
-    for name, number in (("last", last), ("offset", offset), ("limit", limit), ("after", after)):
-        if number is not None and number < 0:
-            raise InvalidInput(f"{name} is {number}: it cannot be negative")
-    if source not in {"live", "archive"}:
-        raise InvalidInput(f"source is {source!r:.40}: it must be live or archive")
-    if batch is not None and source == "live":
-        raise InvalidInput("a batch is part of the archive: ask with source='archive'")
-    return Slice(
-        last=last,
-        offset=offset,
-        limit=limit,
-        after=after,
-        source=source,
-        batch=_label(batch) if batch else batch,
-    )
-
-
-# ---- for backends --------------------------------------------------------------------------------
-
-
-def known_result(data: bytes, body_hash: bytes, key: Key, kind: type[T]) -> T:
-    """Return the recorded first result of a key, or raise KeyReused for another body."""
-    if body_hash != key.body_hash:
-        raise KeyReused(key.name)
-    return msgspec.json.decode(data, type=kind)
-
-
-def decode_rows(
-    rows: Sequence[Sequence[Any]],
-) -> tuple[tuple[Record, ...], tuple[Damage, ...]]:
-    """Decode rows of seq, tokens, stored_at, data, batch, ...; the unreadable become damages.
-
-    ``stored_at`` is in microseconds since 1970.
-    """
-    records: list[Record] = []
-    damaged: list[Damage] = []
-    micros, moment = 0, EPOCH
-    messages = decode_all([row[3] for row in rows])
-    for row, message in zip(rows, messages, strict=True):
-        stored_at = row[2]
-        if stored_at != micros:  # what was stored together has one time
-            try:
-                micros, moment = stored_at, to_moment(stored_at)
-            except OverflowError:
-                damaged.append(Damage(row[0], "its time is not as Recollect left it"))
-                continue
-        if isinstance(message, Message):
-            records.append(Record(row[0], row[1], moment, message, row[4]))
-        else:
-            damaged.append(Damage(row[0], str(message)))
-    return tuple(records), tuple(damaged)

@@ -27,7 +27,8 @@ from recollect.memory.data.export_format import (
     Void,
     Writer,
 )
-from recollect.stores.base import MAX_PAGE, Store
+from recollect.stores.arguments import MAX_PAGE
+from recollect.stores.base import Store
 from recollect.stores.records import ConversationId, Head
 
 Progress = Callable[[int, int], None]

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 from recollect.memory.providers.metadata import trace_of
 from recollect.memory.providers.types import MemoryQuery
-from recollect.stores.base import MAX_PAGE, Store
+from recollect.stores.arguments import MAX_PAGE
+from recollect.stores.base import Store
 from recollect.stores.records import Conversation, ConversationId, Head
 
 _MOST_TOGETHER = 100  # conversations that are read in one call

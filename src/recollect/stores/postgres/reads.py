@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from recollect.stores.base import decode_rows
 from recollect.stores.cursors import write_cursor
+from recollect.stores.decoding import decode_rows
 from recollect.stores.moments import to_micros, to_moment
 from recollect.stores.postgres.rows import address_of, hash_of, head_of, owner_hash_of, space_of
 from recollect.stores.postgres.session import Session

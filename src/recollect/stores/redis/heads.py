@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from recollect.errors import StoreCorrupt
-from recollect.stores.base import decode_rows
+from recollect.stores.decoding import decode_rows
 from recollect.stores.moments import to_moment
 from recollect.stores.records import ConversationId, Damage, Head, Record, Written
 

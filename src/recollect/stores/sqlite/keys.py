@@ -7,7 +7,8 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from recollect.stores.base import KEY_RETENTION, known_result
+from recollect.errors import KeyReused
+from recollect.stores.base import KEY_RETENTION
 from recollect.stores.records import Change, ConversationId, Head, Written
 from recollect.stores.sqlite.rows import HeadRow
 from recollect.stores.sqlite.statements import SQL
@@ -32,7 +33,12 @@ def known(
     uid, name = live.uid if live else None, change.key.name
     values = (uid, name, now, _address_hash(change.conversation, name), now)
     row = db.execute(SQL["known"], values).fetchone()
-    return None if row is None else known_result(row[1], row[0], change.key, kind)
+    if row is None:
+        return None
+    body_hash, result = row[0], row[1]
+    if body_hash != change.key.body_hash:
+        raise KeyReused(change.key.name)
+    return msgspec.json.decode(result, type=kind)
 
 
 def known_write(

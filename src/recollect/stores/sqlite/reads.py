@@ -4,8 +4,8 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
-from recollect.stores.base import decode_rows
 from recollect.stores.cursors import write_cursor
+from recollect.stores.decoding import decode_rows
 from recollect.stores.moments import to_micros, to_moment
 from recollect.stores.records import (
     Conversation,

@@ -8,7 +8,8 @@ import pytest
 
 from recollect.clock import ManualClock
 from recollect.errors import InvalidInput
-from recollect.stores.base import MAX_PAGE, Store
+from recollect.stores.arguments import MAX_PAGE
+from recollect.stores.base import Store
 from recollect.stores.records import ConversationId, Order
 from recollect.testing.promises.building import (
     ELSEWHERE,
