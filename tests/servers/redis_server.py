@@ -189,11 +189,17 @@ def _next_refusal(client: Redis) -> Callable[[], bool]:
 
 
 class SentinelTrio:
-    """A master with two replicas, and three Sentinels that watch them."""
+    """A master with two replicas, and three Sentinels that watch them.
+
+    Args:
+        folder: where the files of all are.
+        sentinel_password: what the Sentinels ask for, each other too.
+    """
 
     service = "talks"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, sentinel_password: str | None = None) -> None:
+        self._sentinel_password = sentinel_password
         plain = ("--repl-diskless-sync-delay", "0", "--appendonly", "yes")
         self.master = RedisServer(folder / "master", *plain)
         follow = ("--replicaof", f"127.0.0.1 {self.master.port}")
@@ -214,6 +220,8 @@ class SentinelTrio:
     def _form(self) -> None:
         for server in (self.master, *self.replicas):
             server.start()
+        password = self._sentinel_password
+        asking = f"requirepass {password}\nsentinel sentinel-pass {password}\n" if password else ""
         for sentinel in self.sentinels:
             sentinel.folder.mkdir(parents=True, exist_ok=True)
             file = sentinel.folder / "sentinel.conf"
@@ -221,7 +229,7 @@ class SentinelTrio:
                 f"port {sentinel.port}\nbind 127.0.0.1\ndir {sentinel.folder}\n"
                 f"sentinel monitor {self.service} 127.0.0.1 {self.master.port} 2\n"
                 f"sentinel down-after-milliseconds {self.service} 500\n"
-                f"sentinel failover-timeout {self.service} 2000\n"
+                f"sentinel failover-timeout {self.service} 2000\n{asking}"
             )
             sentinel.start_sentinel(file)
         until(self._is_whole, "three Sentinels that know each other and both replicas")
@@ -231,7 +239,7 @@ class SentinelTrio:
             if client.info("replication")["connected_slaves"] != 2:
                 return False
         for sentinel in self.sentinels:
-            with sentinel.client() as client:
+            with sentinel.client(password=self._sentinel_password) as client:
                 found = client.info("sentinel").get("master0", {})
                 known = (found.get("status"), found.get("slaves"), found.get("sentinels"))
                 if known != ("ok", 2, 3):

@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from recollect.errors import StoreUnavailable
+from recollect.memory import RedisConfig, create_redis_provider
 from recollect.messages import Message
 from recollect.project.app import open_app
 from recollect.project.users import add_workflow_file, load_project
@@ -57,6 +60,26 @@ async def test_a_project_remembers_behind_sentinels(
         await remembers(project, f"redis+sentinel://{hosts}/{trio.service}/3")
         with trio.master.client(db=3) as client:
             assert client.dbsize() > 1
+
+
+async def test_sentinels_that_ask_for_a_password_get_their_own(
+    project: "ProjectFolder", tmp_path: Path
+) -> None:
+    with SentinelTrio(tmp_path / "trio", sentinel_password="s3cr&t") as trio:
+        hosts = ",".join(f"{host}:{port}" for host, port in trio.addresses)
+        url = f"redis+sentinel://{hosts}/{trio.service}"
+        await remembers(project, f"{url}?sentinel_password=s3cr%26t")
+        for wrong in (url, f"{url}?sentinel_password=guessed"):
+            with pytest.raises(StoreUnavailable) as refused:
+                await make_store(wrong, folder=Path()).open()
+            assert "guessed" not in str(refused.value)
+        config = RedisConfig(
+            sentinel_hosts=hosts, sentinel_service_name=trio.service, sentinel_password="s3cr&t"
+        )
+        assert "s3cr" not in repr(config)
+        provider = await create_redis_provider(config)
+        assert (await provider.health_check())["healthy"] is True
+        await provider.close()
 
 
 async def test_a_node_of_a_cluster_is_told_from_a_lone_server(

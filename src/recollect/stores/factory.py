@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from recollect.clock import Clock
 from recollect.errors import ConfigError, MissingExtra, closest
@@ -13,6 +13,7 @@ from recollect.stores.records import CallLimits
 if TYPE_CHECKING:
     from recollect.stores.postgres.seed_table import SeedSource
 
+_SENTINEL_LOGIN = ("sentinel_username", "sentinel_password")
 _SENTINEL_PORT = 26379
 _KNOWN = (
     "sqlite:///FILE (relative to the project), sqlite:////ABSOLUTE/FILE, memory://, "
@@ -83,6 +84,7 @@ def redis_store(
     client: Any = None,
     sentinels: Sequence[tuple[str, int]] = (),
     service: str = "mymaster",
+    sentinel_login: Mapping[str, str] | None = None,
     cluster: bool = False,
     prefix: str = "recollect:",
     clock: Clock | None = None,
@@ -104,6 +106,7 @@ def redis_store(
         client=client,
         sentinels=sentinels,
         service=service,
+        sentinel_login=sentinel_login,
         cluster=cluster,
         prefix=prefix,
         clock=clock,
@@ -160,7 +163,10 @@ def seed_source(url: str, table_name: str, *, clock: Clock | None = None) -> "Se
 def _behind_sentinel(
     parts: SplitResult, clock: Clock | None, call_limits: CallLimits | None
 ) -> Store:
-    """Return a store on the master that Sentinels name; user and password are the master's."""
+    """Return a store on the master that Sentinels name; user and password are the master's.
+
+    Those of the Sentinels are ``sentinel_username`` and ``sentinel_password`` behind the ``?``.
+    """
     user, at, hosts = parts.netloc.rpartition("@")
     service, _, db = parts.path.strip("/").partition("/")
     try:
@@ -171,11 +177,14 @@ def _behind_sentinel(
     if not all(host for host, _ in addresses) or not addresses:
         raise ConfigError(f"a redis+sentinel URL names each Sentinel. Known stores: {_KNOWN}")
     scheme = parts.scheme.removesuffix("+sentinel")
-    query = f"?{parts.query}" if parts.query else ""
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    login = {name: value for name, value in pairs if name in _SENTINEL_LOGIN}
+    query = urlencode([pair for pair in pairs if pair[0] not in _SENTINEL_LOGIN])
     return redis_store(
-        f"{scheme}://{user}{at}master/{db or 0}{query}",
+        f"{scheme}://{user}{at}master/{db or 0}{'?' if query else ''}{query}",
         sentinels=addresses,
         service=service or "mymaster",
+        sentinel_login={name.removeprefix("sentinel_"): value for name, value in login.items()},
         clock=clock,
         call_limits=call_limits,
     )

@@ -49,6 +49,7 @@ def test_the_fields_and_their_defaults_are_those_of_seed_004() -> None:
         "ttl": None,
         "sentinel_hosts": None,
         "sentinel_service_name": "mymaster",
+        "sentinel_password": None,
     }
     assert PostgresConfig().shown() == {
         "type": "postgres",
@@ -119,6 +120,7 @@ REFUSED: list[tuple[type[Any], str, list[Any]]] = [
     (RedisConfig, "ttl", [0, "60"]),
     (RedisConfig, "sentinel_hosts", ["", ":5", "a:b", "a:70000", 5, [], [5], ["a", ""]]),
     (RedisConfig, "sentinel_service_name", ["", 5]),
+    (RedisConfig, "sentinel_password", ["", 5]),
     (PostgresConfig, "connection_string", ["", "mysql://h", "host=x", 5]),
     (PostgresConfig, "port", [0, 65536]),
     (PostgresConfig, "database", ["", None]),

@@ -55,7 +55,10 @@ SEED: dict[str, tuple[str, str, str, Any]] = {
         7.5,
     ),
 }
-OURS = {"SQLITE_PATH": ("sqlite", "path", "x.db", "x.db")}
+OURS = {
+    "SQLITE_PATH": ("sqlite", "path", "x.db", "x.db"),
+    "REDIS_SENTINEL_PASSWORD": ("redis", "sentinel_password", "p", "p"),
+}
 SECOND = {
     "REDIS_PREFIX": "REDIS_KEY_PREFIX",
     "POSTGRES_DB": "POSTGRES_DATABASE",

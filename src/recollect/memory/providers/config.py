@@ -135,6 +135,7 @@ class RedisConfig(Settings):
         sentinel_hosts: ``HOST:PORT,HOST:PORT`` or a sequence of these; they name the server, and
             the other settings only say password, database and TLS.
         sentinel_service_name: what Sentinel calls the master.
+        sentinel_password: that of the Sentinels; ``password`` is the master's.
     """
 
     type: Literal["redis"] = "redis"
@@ -147,8 +148,9 @@ class RedisConfig(Settings):
     ttl: float | None = None
     sentinel_hosts: str | Sequence[str] | None = None
     sentinel_service_name: str = "mymaster"
+    sentinel_password: str | None = None
 
-    secrets: ClassVar[frozenset[str]] = frozenset({"password"})
+    secrets: ClassVar[frozenset[str]] = frozenset({"password", "sentinel_password"})
     urls: ClassVar[frozenset[str]] = frozenset({"url"})
     checks: ClassVar[Mapping[str, Check]] = {
         "type": exactly("redis"),
@@ -161,6 +163,7 @@ class RedisConfig(Settings):
         "ttl": seconds(),
         "sentinel_hosts": _hosts,
         "sentinel_service_name": words,
+        "sentinel_password": words,
     }
 
     def address(self) -> str:

@@ -103,6 +103,7 @@ KINDS: Mapping[str, Kind] = {
             Variable("ttl", "REDIS_TTL", read=_seconds),
             Variable("sentinel_hosts", "REDIS_SENTINEL_HOSTS"),
             Variable("sentinel_service_name", "REDIS_SENTINEL_SERVICE_NAME"),
+            Variable("sentinel_password", "REDIS_SENTINEL_PASSWORD"),
         ),
         persistence=True,
         description="on a Redis server",

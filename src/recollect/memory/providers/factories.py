@@ -92,6 +92,7 @@ async def create_redis_provider(config: RedisConfig, client: Any = None) -> Stor
         client=client,
         sentinels=config.sentinels() if client is None else (),
         service=config.sentinel_service_name,
+        sentinel_login={"password": config.sentinel_password} if config.sentinel_password else None,
         prefix=config.key_prefix,
         call_limits=CALL_LIMITS,
     )

@@ -158,15 +158,24 @@ def of_client(client: Redis, timeout: float) -> Server:
 
 
 def behind_sentinel(
-    sentinels: Sequence[tuple[str, int]], service: str, settings: Settings, timeout: float
+    sentinels: Sequence[tuple[str, int]],
+    service: str,
+    settings: Settings,
+    timeout: float,
+    *,
+    login: Mapping[str, str],
 ) -> Server:
-    """Return the master that Sentinel names, asked anew for each connection."""
+    """Return the master that Sentinel names, asked anew for each connection.
+
+    ``settings`` are the master's, ``login`` is the Sentinels' own ``username`` and ``password``.
+    """
     names = ",".join(f"{host}:{port}" for host, port in sentinels)
 
     async def connect() -> AbstractConnection:
         asked = Sentinel(  # type: ignore[no-untyped-call]
             sentinels,
             sentinel_kwargs={
+                **login,
                 "socket_timeout": timeout / 2,
                 "socket_connect_timeout": timeout / 2,
                 "retry": Retry(NoBackoff(), 0),

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -50,6 +50,7 @@ from recollect.stores.redis.heads import (
 from recollect.stores.redis.names import Names
 from recollect.stores.redis.places import (
     Place,
+    Settings,
     at_url,
     behind_sentinel,
     of_client,
@@ -69,6 +70,7 @@ class RedisStore(Store):
             never closed by us, and its own retries play no part.
         sentinels: (host, port) of each Sentinel; they name the server.
         service: what Sentinel calls the master.
+        sentinel_login: ``username`` and ``password`` of the Sentinels themselves.
         cluster: the URL names a node of a Cluster.
         prefix: begins every key.
         wait_replicas: how many replicas must have a write before it counts as done.
@@ -84,6 +86,7 @@ class RedisStore(Store):
         client: "Redis | RedisCluster | None" = None,
         sentinels: Sequence[tuple[str, int]] = (),
         service: str = "mymaster",
+        sentinel_login: Mapping[str, str] | None = None,
         cluster: bool = False,
         prefix: str = "recollect:",
         wait_replicas: int = 0,
@@ -98,7 +101,11 @@ class RedisStore(Store):
             raise InvalidInput("name the server by a URL or by a client, not by both")
         seconds = timeout.total_seconds()
         self._names = Names(prefix)
-        self._place = _place(url, client, sentinels, service, seconds, cluster=cluster)
+        if sentinels and client is None:
+            settings, login = _settings(url), sentinel_login or {}
+            self._place: Place = behind_sentinel(sentinels, service, settings, seconds, login=login)
+        else:
+            self._place = _place(url, client, seconds, cluster=cluster)
         self._runner = Runner(self._place, wait_replicas, seconds)
         self._entries = Entries(self._runner, self._names)
         self._prefix = "" if self._place.is_cluster else prefix
@@ -327,8 +334,6 @@ class RedisStore(Store):
 def _place(
     url: str | None,
     client: "Redis | RedisCluster | None",
-    sentinels: Sequence[tuple[str, int]],
-    service: str,
     timeout: float,
     *,
     cluster: bool,
@@ -342,12 +347,11 @@ def _place(
             f"client is a {type(client).__module__}.{type(client).__name__}: it must be a Redis or "
             "RedisCluster of redis.asyncio"
         )
-    settings = read_url(url or "redis://localhost:6379")
-    if cluster:
-        return clusters.at_url(settings, timeout)
-    if sentinels:
-        return behind_sentinel(sentinels, service, settings, timeout)
-    return at_url(settings, timeout)
+    return (clusters.at_url if cluster else at_url)(_settings(url), timeout)
+
+
+def _settings(url: str | None) -> Settings:
+    return read_url(url or "redis://localhost:6379")
 
 
 def _refuse(change: Change, answer: bytes) -> None:
