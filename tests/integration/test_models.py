@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from recollect.agents.models import Answer, Model, ModelSettings, Usage, check_settings, open_model
+from recollect.agents.model_factory import check_settings, open_model
+from recollect.agents.models import Answer, Model, ModelSettings, Usage
 from recollect.errors import (
     ConfigError,
     MissingExtra,
@@ -498,7 +499,8 @@ def test_one_model_serves_many_loops_and_leaves_nothing_open(server: FakeOpenAI)
 def test_nothing_heavy_is_imported_before_the_first_real_answer() -> None:
     script = """
 import asyncio, sys
-from recollect.agents.models import ModelSettings, check_settings, open_model
+from recollect.agents.model_factory import check_settings, open_model
+from recollect.agents.models import ModelSettings
 from recollect.messages import Message
 settings = ModelSettings(provider="openai", model="m", api_key="k", params={"max_tokens": 1})
 check_settings(settings)

@@ -49,10 +49,9 @@ async def ask(state: RunState, agent: Agent, config: RunConfig) -> Message:
 
 def _model_provider(given: "ModelProvider | Model | str") -> ModelProvider:
     if isinstance(given, str):
-        from recollect.agents.models import (  # noqa: PLC0415 - most bring a model provider
-            ModelSettings,
-            open_model,
-        )
+        # Late, since most bring a model provider.
+        from recollect.agents.model_factory import open_model  # noqa: PLC0415 - see above
+        from recollect.agents.models import ModelSettings  # noqa: PLC0415 - see above
 
         provider, _, model = given.partition(":")
         settings = ModelSettings(provider=provider, model=model or provider)

@@ -1,11 +1,13 @@
-"""What the offline mock model says: it names itself and shows what it was given to remember.
+"""The offline mock model: it names itself and shows what it was given to remember.
 
 The answer depends on the messages alone, so a run can be repeated word for word.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 
+from recollect.agents.models import Answer, Usage
 from recollect.messages import Message
 
 MARK = "[mock model]"
@@ -14,7 +16,25 @@ _SPEAKER = re.compile(r"^(user|assistant|system|tool): ?", re.MULTILINE)
 _QUOTED_CHARACTERS = 80
 
 
-def mock_reply(messages: Sequence[Message]) -> str:
+class MockModel:
+    """Answers offline and says so; the same messages always get the same answer."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    async def answer(self, messages: Sequence[Message]) -> Answer:
+        """Answer; tokens are estimated as a quarter of the characters."""
+        content = _reply(messages)
+        prompt = sum(_estimate(message.text) for message in messages)
+        usage = Usage(
+            prompt_tokens=prompt,
+            completion_tokens=_estimate(content),
+            total_tokens=prompt + _estimate(content),
+        )
+        return Answer(content=content, provider="mock", model=self._model, usage=usage, mock=True)
+
+
+def _reply(messages: Sequence[Message]) -> str:
     """Answer with a count of the earlier user turns and quotes of the first, the last and this one.
 
     A conversation may come as messages of their own, or as a transcript within one assistant or system
@@ -50,3 +70,7 @@ def _quote(text: str) -> str:
     if len(line) > _QUOTED_CHARACTERS:
         line = line[: _QUOTED_CHARACTERS - 1].rstrip() + "…"
     return f'"{line}"'
+
+
+def _estimate(text: str) -> int:
+    return math.ceil(len(text) / 4)

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from recollect.agents.models import Model, ModelSettings, check_settings
+from recollect.agents.model_factory import check_settings
+from recollect.agents.models import Model, ModelSettings
 from recollect.errors import ConfigError
 from recollect.messages import Message
 

@@ -423,7 +423,7 @@ def open_project_model(
     project: Project, settings: "ModelSettings", *, mock: bool = False
 ) -> "Model":
     """Open a model with what the project says of it; the environment fills the rest."""
-    from recollect.agents.models import open_model  # noqa: PLC0415 - see TYPE_CHECKING
+    from recollect.agents.model_factory import open_model  # noqa: PLC0415 - see TYPE_CHECKING
     from recollect.templates import render_text  # noqa: PLC0415
 
     for entry in project.settings.models:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from recollect.agents.models import Answer, ModelSettings, Usage, open_model
+from recollect.agents.model_factory import open_model
+from recollect.agents.models import Answer, ModelSettings, Usage
 from recollect.messages import Message
 
 SYSTEM = Message("system", "You are a helpful assistant.")

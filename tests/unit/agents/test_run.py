@@ -16,7 +16,7 @@ from recollect import (
     function_tool,
     run,
 )
-from recollect.agents.models import MockModel
+from recollect.agents.mock_model import MockModel
 from recollect.errors import (
     ConfigError,
     InvalidInput,

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from typing_extensions import override
 
-from recollect.agents.models import ModelSettings, check_settings
+from recollect.agents.model_factory import check_settings
+from recollect.agents.models import ModelSettings
 from recollect.agents.reference import NOT_YET
 from recollect.errors import ConfigError, InvalidInput
 from recollect.memory.sections import Section
