@@ -90,7 +90,8 @@ def _refuse_what_json_cannot_hold(value: Any, where: str, depth: int = 0) -> Non
 
 
 def _from_file(file: Path) -> dict[str, Any]:
-    from recollect.project.yaml_file import parse, read
+    from recollect.project.yaml_document import parse
+    from recollect.project.yaml_file import read
 
     document = parse(stdin_text(), file="stdin") if str(file) == "-" else read(file)
     if not isinstance(document.value, dict):

@@ -165,7 +165,8 @@ def fmt(
     Without --fix the changes are only shown, and the exit code is 1 if there are any.
     """
     from recollect.project.repair import diff, fix_file, repair
-    from recollect.project.yaml_file import parse, read_text
+    from recollect.project.yaml_document import parse
+    from recollect.project.yaml_file import read_text
 
     changed = failed = False
     for path in paths:

@@ -18,7 +18,9 @@ from recollect.memory.registry import Defined, Registry
 from recollect.memory.resource import Resource
 from recollect.project.definition import FILE_NAMES, ModelEntry, ProjectFile
 from recollect.project.repair import flattened_error, is_flattened
-from recollect.project.yaml_file import Document, parse, read_text, validate
+from recollect.project.validation import validate
+from recollect.project.yaml_document import Document, parse
+from recollect.project.yaml_file import read_text
 
 if TYPE_CHECKING:
     from recollect.project.users import LoadedAgent, LoadedWorkflow

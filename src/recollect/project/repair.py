@@ -24,7 +24,8 @@ from typing import Final
 import msgspec
 
 from recollect.errors import ConfigError
-from recollect.project import yaml_file
+from recollect.project.yaml_document import parse
+from recollect.project.yaml_file import read_text
 
 
 def is_flattened(text: str) -> bool:
@@ -82,9 +83,9 @@ def fix_file(path: Path) -> bool:
     The file is replaced in one step and keeps its mode; of a link the target is replaced.
 
     Raises:
-        ConfigError: The file cannot be read (see `yaml_file.read_text`) or its folder not written.
+        ConfigError: The file cannot be read (see `read_text`) or its folder not written.
     """
-    repaired = repair(yaml_file.read_text(path))
+    repaired = repair(read_text(path))
     if repaired is None:
         return False
     try:
@@ -115,7 +116,7 @@ def _replace(path: Path, text: str) -> None:
 
 def _parses(text: str) -> bool:
     try:
-        yaml_file.parse(text, file="")
+        parse(text, file="")
     except ConfigError:
         return False
     return True

@@ -21,7 +21,7 @@ from recollect.memory.operations import CONFIGS
 from recollect.memory.resource import Resource
 from recollect.memory.sections import Section
 from recollect.project.definition import ProjectFile
-from recollect.project.yaml_file import parse
+from recollect.project.yaml_document import parse
 from recollect.workflows.definition import WorkflowFile
 from recollect.workflows.tasks import TASK_TYPES
 

@@ -9,8 +9,9 @@ from recollect.agents.reference import Agent
 from recollect.errors import ConfigError
 from recollect.memory.resource import Resource
 from recollect.project.loading import Project, check_inside, load_memories, read_yaml, resource_kind
+from recollect.project.validation import validate
 from recollect.project.workflow_file import check_workflow, load_workflow
-from recollect.project.yaml_file import Document, validate
+from recollect.project.yaml_document import Document
 from recollect.workflows.workflow import Workflow
 
 

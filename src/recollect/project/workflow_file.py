@@ -6,7 +6,8 @@ from typing import Any
 
 from recollect.errors import ConfigError, TemplateError, closest
 from recollect.memory.registry import Registry
-from recollect.project.yaml_file import Document, field_name, validate
+from recollect.project.validation import field_name, validate
+from recollect.project.yaml_document import Document
 from recollect.templates import is_template, parse
 from recollect.workflows import conditions
 from recollect.workflows.definition import WorkflowFile, task_type

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from recollect.errors import ConfigError
 from recollect.project.repair import diff, fix_file, flattened_error, is_flattened, repair
-from recollect.project.yaml_file import parse, read
+from recollect.project.yaml_document import parse
+from recollect.project.yaml_file import read
 
 BLOCKS = Path(__file__).parent / "seed_blocks"
 FLAT = sorted(BLOCKS.glob("*.flat.yaml"))

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from recollect.cli import main
 from recollect.memory.resource import Resource
 from recollect.project import schema
-from recollect.project.yaml_file import parse
+from recollect.project.yaml_document import parse
 
 ROOT = Path(__file__).parents[3]
 PATHS = [path for path, _ in schema.memory_paths()]
