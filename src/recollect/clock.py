@@ -6,6 +6,7 @@ Stored times come from ``Clock.now`` (wall clock, UTC). Intervals within a proce
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 
@@ -24,9 +25,8 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clock."""
 
-    def now(self) -> datetime:
-        """Return the machine's time in UTC."""
-        return datetime.now(UTC)
+    now = staticmethod(partial(datetime.now, UTC))  # asked by each call: a method is slower
+    """Return the machine's time in UTC."""
 
     def monotonic(self) -> float:
         """Return the machine's monotonic seconds."""

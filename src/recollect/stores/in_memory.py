@@ -70,9 +70,6 @@ class _Kept:
         self.lease: Lease | None = None
 
 
-_NONE: dict[str, _Kept] = {}
-
-
 class InMemoryStore(Store):
     """Keeps everything in this process; gone when it ends. Works from any loop and thread."""
 
@@ -90,6 +87,9 @@ class InMemoryStore(Store):
 
     @override
     async def _append(self, change: Change) -> Written | Full:
+        if change.key is None and change.lease is None:  # then nothing is known, nothing to check
+            with self._lock:
+                return self._add(self._living(change.conversation, change.now), change)
         return self._once(change, Written, self._add)
 
     def _once(
@@ -458,8 +458,9 @@ class InMemoryStore(Store):
         if self._closed:
             self._assert_open()
         namespace, name = conversation
-        kept = self._namespaces.get(namespace, _NONE).get(name)
-        if kept is None:
+        try:
+            kept = self._namespaces[namespace][name]
+        except KeyError:
             return None
         expires_at = kept.head.expires_at
         return kept if expires_at is None or now < expires_at else None
