@@ -106,7 +106,7 @@ def dated(change: Change, at: datetime) -> Change:
 # ---- contents ------------------------------------------------------------------------------------
 
 
-def rows_of(records: Sequence[NewRecord], limits: CallLimits) -> tuple[tuple[Row, ...], int]:
+def rows_of(records: Sequence[NewRecord], limits: CallLimits) -> tuple[list[Row], int]:
     """Encode the messages; return them with the sum of their tokens."""
     if len(records) > limits.call_messages:
         raise InvalidMessage(
@@ -131,7 +131,7 @@ def rows_of(records: Sequence[NewRecord], limits: CallLimits) -> tuple[tuple[Row
         raise InvalidMessage(
             f"{total:,} bytes in one call: at most {limits.call_bytes:,} are allowed"
         )
-    return tuple(rows), tokens
+    return rows, tokens
 
 
 def metadata_texts(metadata: Mapping[str, Any]) -> dict[str, str | None]:

@@ -115,13 +115,15 @@ class InMemoryStore(Store):
             return Full(kept.head if kept else None)
         if kept is None:
             kept = self._create(change)
-        head = kept.head
+        head, now = kept.head, change.now
         first_seq = seq = head.next_seq
         for row in change.rows:
-            kept.records.append(Record(seq, row.tokens, change.now, row.message))
+            kept.records.append(Record(seq, row.tokens, now, row.message))
             seq += 1
         kept.head = _next_head(head, change, messages, tokens, head.archived_count, seq - first_seq)
-        return self._wrote(kept, change, first_seq if change.rows else None, 0)
+        if change.metadata or change.key is not None:
+            return self._wrote(kept, change, first_seq if change.rows else None, 0)
+        return Written(kept.head, first_seq if change.rows else None)
 
     @override
     async def _replace(self, change: Change) -> Written | Full:

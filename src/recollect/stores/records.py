@@ -1,6 +1,6 @@
 """What stores take and give: plain, immutable values, the same for every backend."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -253,7 +253,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
     conversation: ConversationId
     now: datetime
-    rows: tuple[Row, ...] = ()
+    rows: Sequence[Row] = ()
     tokens: int = 0
     metadata: Mapping[str, str | None] = {}
     owner: str | None = None

@@ -1,6 +1,6 @@
 """What a write does. Each function runs inside a transaction and writes nothing when it refuses."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from recollect.errors import VersionConflict
@@ -254,9 +254,7 @@ async def _save_head(session: Session, head: HeadRow, change: Change, now: int) 
 # ---- messages ------------------------------------------------------------------------------------
 
 
-async def _add_after(
-    session: Session, head: HeadRow, rows: tuple[Row, ...], now: int
-) -> int | None:
+async def _add_after(session: Session, head: HeadRow, rows: Sequence[Row], now: int) -> int | None:
     if not rows:
         return None
     first_seq = head.next_seq
@@ -266,7 +264,7 @@ async def _add_after(
 
 
 async def _add(
-    session: Session, head: HeadRow, seqs: Iterable[int], rows: tuple[Row, ...], now: int
+    session: Session, head: HeadRow, seqs: Iterable[int], rows: Sequence[Row], now: int
 ) -> None:
     if not rows:
         return

@@ -1,7 +1,7 @@
 """What a write does. Each function runs inside a transaction and writes nothing when it refuses."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from recollect.errors import VersionConflict
@@ -219,7 +219,7 @@ def _save_head(db: WritingConnection, head: HeadRow, change: Change, now: int) -
 # ---- messages ------------------------------------------------------------------------------------
 
 
-def _add_after(db: WritingConnection, head: HeadRow, rows: tuple[Row, ...], now: int) -> int | None:
+def _add_after(db: WritingConnection, head: HeadRow, rows: Sequence[Row], now: int) -> int | None:
     if not rows:
         return None
     first_seq = head.next_seq
@@ -229,7 +229,7 @@ def _add_after(db: WritingConnection, head: HeadRow, rows: tuple[Row, ...], now:
 
 
 def _add(
-    db: WritingConnection, head: HeadRow, seqs: Iterable[int], rows: tuple[Row, ...], now: int
+    db: WritingConnection, head: HeadRow, seqs: Iterable[int], rows: Sequence[Row], now: int
 ) -> None:
     for seq, row in zip(seqs, rows, strict=False):
         db.execute(SQL["add_message"], (head.uid, seq, row.tokens, now, row.data))
