@@ -169,7 +169,7 @@ class RunTable:
         return not liveness.is_held(self._journals / record.executor)
 
     def delete(self, run_ids: Sequence[str]) -> int:
-        """Remove records for good, from the file and from its log; return how many there were."""
+        """Remove records for good, from the file too; return how many there were."""
         with self._transaction() as db:
             gone = sum(
                 db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,)).rowcount
@@ -188,7 +188,6 @@ class RunTable:
                 db.execute("PRAGMA secure_delete = ON")
                 db.execute("PRAGMA temp_store = MEMORY")
                 db.execute("VACUUM")
-                db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as error:
             raise database_error(error, self._path) from error
 
