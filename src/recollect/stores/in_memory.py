@@ -102,8 +102,7 @@ class InMemoryStore(Store):
                 known = self._replay(kept, change, kind)
                 if known is not None:
                     return known
-            if change.lease is not None or change.expect_version is not None:
-                self._check(kept, change)
+            self._check(kept, change)
             return write(kept, change)
 
     def _add(self, kept: _Kept | None, change: Change) -> Written | Full:
