@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from redis.asyncio import Redis
@@ -157,39 +157,43 @@ def of_client(client: Redis, timeout: float) -> Server:
     return Server(connect, describe(settings), timeout)
 
 
-def behind_sentinel(
-    sentinels: Sequence[tuple[str, int]],
-    service: str,
-    settings: Settings,
-    timeout: float,
-    *,
-    login: Mapping[str, str],
-) -> Server:
-    """Return the master that Sentinel names, asked anew for each connection.
+class Sentinels(NamedTuple):
+    """Who names the master.
 
-    ``settings`` are the master's, ``login`` is the Sentinels' own ``username`` and ``password``.
+    Attributes:
+        addresses: (host, port) of each.
+        service: what they call the master.
+        login: their own ``username`` and ``password``, if they ask for them.
     """
-    names = ",".join(f"{host}:{port}" for host, port in sentinels)
+
+    addresses: Sequence[tuple[str, int]]
+    service: str
+    login: Mapping[str, str]
+
+
+def behind_sentinel(sentinels: Sentinels, settings: Settings, timeout: float) -> Server:
+    """Return the master that Sentinel names, asked anew for each connection."""
+    names = ",".join(f"{host}:{port}" for host, port in sentinels.addresses)
 
     async def connect() -> AbstractConnection:
         asked = Sentinel(  # type: ignore[no-untyped-call]
-            sentinels,
+            sentinels.addresses,
             sentinel_kwargs={
-                **login,
+                **sentinels.login,
                 "socket_timeout": timeout / 2,
                 "socket_connect_timeout": timeout / 2,
                 "retry": Retry(NoBackoff(), 0),
             },
         )
         try:
-            host, port = await asked.discover_master(service)
+            host, port = await asked.discover_master(sentinels.service)
         finally:
             for one in asked.sentinels:
                 await one.aclose()
         connection = connection_to({**settings, "host": host, "port": port}, timeout)
         return await connected(connection)
 
-    return Server(connect, f"{service} at Sentinel {names}", timeout)
+    return Server(connect, f"{sentinels.service} at Sentinel {names}", timeout)
 
 
 def connection_to(settings: Settings, timeout: float) -> AbstractConnection:

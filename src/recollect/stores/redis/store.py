@@ -50,7 +50,7 @@ from recollect.stores.redis.heads import (
 from recollect.stores.redis.names import Names
 from recollect.stores.redis.places import (
     Place,
-    Settings,
+    Sentinels,
     at_url,
     behind_sentinel,
     of_client,
@@ -101,11 +101,8 @@ class RedisStore(Store):
             raise InvalidInput("name the server by a URL or by a client, not by both")
         seconds = timeout.total_seconds()
         self._names = Names(prefix)
-        if sentinels and client is None:
-            settings, login = _settings(url), sentinel_login or {}
-            self._place: Place = behind_sentinel(sentinels, service, settings, seconds, login=login)
-        else:
-            self._place = _place(url, client, seconds, cluster=cluster)
+        asked = Sentinels(sentinels, service, sentinel_login or {})
+        self._place = _place(url, client, asked, seconds, cluster=cluster)
         self._runner = Runner(self._place, wait_replicas, seconds)
         self._entries = Entries(self._runner, self._names)
         self._prefix = "" if self._place.is_cluster else prefix
@@ -334,6 +331,7 @@ class RedisStore(Store):
 def _place(
     url: str | None,
     client: "Redis | RedisCluster | None",
+    sentinels: Sentinels,
     timeout: float,
     *,
     cluster: bool,
@@ -347,11 +345,12 @@ def _place(
             f"client is a {type(client).__module__}.{type(client).__name__}: it must be a Redis or "
             "RedisCluster of redis.asyncio"
         )
-    return (clusters.at_url if cluster else at_url)(_settings(url), timeout)
-
-
-def _settings(url: str | None) -> Settings:
-    return read_url(url or "redis://localhost:6379")
+    settings = read_url(url or "redis://localhost:6379")
+    if cluster:
+        return clusters.at_url(settings, timeout)
+    if sentinels.addresses:
+        return behind_sentinel(sentinels, settings, timeout)
+    return at_url(settings, timeout)
 
 
 def _refuse(change: Change, answer: bytes) -> None:
