@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -50,18 +51,23 @@ async def texts(store: SqliteStore) -> list[str]:
     return [message.text for message in found.messages] if found else []
 
 
-@pytest.fixture
-def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The thread of every append."""
+def threads_of(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> list[int]:
+    """Return the threads in which a function is called from now on, call by call."""
     seen: list[int] = []
-    real = changes.append
+    real = getattr(module, name)
 
     def noted(*arguments: Any) -> Any:
         seen.append(threading.get_ident())
         return real(*arguments)
 
-    monkeypatch.setattr(changes, "append", noted)
+    monkeypatch.setattr(module, name, noted)
     return seen
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The thread of every append."""
+    return threads_of(monkeypatch, changes, "append")
 
 
 @pytest.fixture
@@ -93,14 +99,7 @@ async def test_appends_that_come_together_go_to_the_thread(
 async def test_a_short_listing_is_made_in_place_a_long_one_in_its_thread(
     store: SqliteStore, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads: list[int] = []
-    real = reads.find
-
-    def noted(*arguments: Any) -> Any:
-        threads.append(threading.get_ident())
-        return real(*arguments)
-
-    monkeypatch.setattr(reads, "find", noted)
+    threads = threads_of(monkeypatch, reads, "find")
     await store.append(HERE, said("hi"), owner="o")
     here = threading.get_ident()
     for _ in range(20):
