@@ -14,6 +14,7 @@ import asyncpg  # type: ignore[import-untyped]  # it has no types
 import pytest
 
 from tests.fake_openai import FakeOpenAI
+from tests.files import files_with
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Cli
@@ -124,12 +125,6 @@ def test_a_bad_file_is_named_with_its_line_and_stores_nothing(
 # ---- erase ---------------------------------------------------------------------------------------
 
 
-def bytes_below(folder: Path, word: str) -> list[str]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    assert files
-    return [str(path) for path in files if word.encode() in path.read_bytes()]
-
-
 def test_erasing_asks_first_and_needs_yes_where_nobody_can_answer(cli: "Cli") -> None:
     fill(cli)
     cli.refuses("erase", "--user", "42", "--prefix", "user:42", says=["--yes"])
@@ -141,7 +136,7 @@ def test_everything_of_a_user_leaves_the_project(cli: "Cli", project: "ProjectFo
     for user in ("ada-4711", "bob"):
         run = ("run", file, "--mock-model", "-i", f"user_id={user}", "-i", f"text=I am {user}")
         cli.ok(*run)
-    assert bytes_below(project.root / ".recollect", "ada-4711")
+    assert files_with("ada-4711", project.root / ".recollect")
     erase = ("erase", "--user", "ada-4711", "--prefix", "conv:ada-4711", "--yes", "--json")
     receipt = cli.ok(*erase).json()
     assert receipt["complete"] is True
@@ -149,7 +144,7 @@ def test_everything_of_a_user_leaves_the_project(cli: "Cli", project: "ProjectFo
     assert receipt["removed"]["runs"] == 1
     traces = ["runs", "uses"]
     assert receipt["verified"] == {"conversations": 1, "walks": 4, "traces": traces, "found": 0}
-    assert bytes_below(project.root / ".recollect", "ada-4711") == []
+    assert files_with("ada-4711", project.root / ".recollect") == []
     assert cli.stored("conv:bob") == ["I am bob"]
     (left,) = cli.ok("runs", "list", "--json").json()["runs"]
     assert cli.ok("runs", "show", left["run_id"], "--json").json()["input"]["user_id"] == "bob"
@@ -169,7 +164,7 @@ def test_what_a_removed_memory_keeps_is_erased_too(cli: "Cli", project: "Project
     assert [name.rpartition("/")[2] for name in receipt["namespaces"]] == ["talk", "other"]
     assert (receipt["removed"]["conversations"], receipt["removed"]["archived"]) == (1, 1)
     assert (receipt["verified"]["conversations"], receipt["verified"]["walks"]) == (1, 8)
-    assert bytes_below(project.root / ".recollect", "ada-4711") == []
+    assert files_with("ada-4711", project.root / ".recollect") == []
     assert "looked in what is in YAML no more, too: other" in cli.ok(*erase).err
     file.write_text(OTHER_MEMORY)
     assert cli.stored("user:bob", "other") == ["I am bob"]
@@ -186,7 +181,7 @@ def test_what_was_imported_into_a_memory_without_a_file_is_erased_too(
     cli.ok("import", "all.jsonl", "--project", there)
     erase = ("erase", "--user", "ada-4711", "--prefix", "user:ada-4711", "--yes", "--json")
     assert cli.ok(*erase, "--project", there).json()["removed"]["conversations"] == 1
-    assert bytes_below(tmp_path / "there" / ".recollect", "ada-4711") == []
+    assert files_with("ada-4711", tmp_path / "there" / ".recollect") == []
 
 
 def test_what_an_ended_run_noted_of_the_user_goes_and_no_cleanup_of_others_is_lost(
@@ -202,9 +197,9 @@ def test_what_an_ended_run_noted_of_the_user_goes_and_no_cleanup_of_others_is_lo
     erase = ("erase", "--user", "ada-4711", "--prefix", "u:ada-4711", "--yes", "--json")
     receipt = cli.ok(*erase).json()
     assert (receipt["complete"], receipt["removed"]["uses"]) == (True, 1)
-    assert bytes_below(project.root / ".recollect", "ada-4711") == []
+    assert files_with("ada-4711", project.root / ".recollect") == []
     assert cli.stored("u:bob-4712") == ["hello"]
-    assert bytes_below(project.root / ".recollect", "bob-4712")
+    assert files_with("bob-4712", project.root / ".recollect")
 
 
 HIDING = """
@@ -271,10 +266,10 @@ def test_an_interrupted_run_of_the_user_is_dropped_and_those_of_others_are_not(
 ) -> None:
     with held(project, "bob"), held(project, "ada-4711"):
         pass
-    assert bytes_below(project.root / ".recollect" / "journal", "ada-4711")
+    assert files_with("ada-4711", project.root / ".recollect" / "journal")
     erase = ("erase", "--user", "ada-4711", "--prefix", "conv:ada-4711", "--yes", "--json")
     assert cli.ok(*erase).json()["removed"]["runs"] == 1
-    assert bytes_below(project.root / ".recollect", "ada-4711") == []
+    assert files_with("ada-4711", project.root / ".recollect") == []
     (resumed,) = cli.ok("runs", "resume", "--mock-model", "--json").json()["resumed"]
     assert resumed["input"]["user_id"] == "bob"
     assert list((project.root / ".recollect" / "journal").iterdir()) == []
@@ -289,7 +284,7 @@ def test_a_run_that_goes_on_is_counted_and_left_to_be_erased_later(
         receipt = done.json()
         assert (done.code, receipt["complete"], receipt["verified"]["found"]) == (1, False, 1)
     assert cli.ok(*erase).json()["complete"] is True
-    assert bytes_below(project.root / ".recollect", "ada-4711") == []
+    assert files_with("ada-4711", project.root / ".recollect") == []
 
 
 # ---- migrate -------------------------------------------------------------------------------------

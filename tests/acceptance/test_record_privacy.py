@@ -10,7 +10,8 @@ from recollect.project.app import open_app
 from recollect.project.users import load_project
 from recollect.workflows.runs import RunEnd
 from tests.acceptance.test_data_commands import WORKFLOW as ASKING
-from tests.acceptance.test_data_commands import bytes_below, held
+from tests.acceptance.test_data_commands import held
+from tests.files import files_with
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Cli
@@ -73,8 +74,8 @@ def test_what_is_not_to_be_kept_is_in_no_byte_after_the_run(
 ) -> None:
     done = cli.ok("run", str(noted), "--input-file", "input.json", "--json").json()
     assert done["output"]["said"] == "I heard xyzzy-one is the word"  # who asked is told
-    assert bytes_below(project.root / ".recollect", "xyzzy") == []
-    assert bytes_below(project.root / ".recollect", "plugh-kept")
+    assert files_with("xyzzy", project.root / ".recollect") == []
+    assert files_with("plugh-kept", project.root / ".recollect")
     shown = cli.ok("runs", "show", done["run_id"], "--json").json()
     assert shown["input"] == {
         "text": "[REDACTED]",
@@ -95,8 +96,8 @@ def test_a_run_that_fails_after_it_keeps_nothing_either(
 ) -> None:
     noted.write_text(WORKFLOW.replace('payload: "{{ .plain }}"', 'payload: "{{ .missing.x }}"'))
     assert cli("run", str(noted), "--input-file", "input.json").code == 1
-    assert bytes_below(project.root / ".recollect", "xyzzy") == []
-    assert bytes_below(project.root / ".recollect", "plugh")
+    assert files_with("xyzzy", project.root / ".recollect") == []
+    assert files_with("plugh", project.root / ".recollect")
 
 
 @pytest.mark.parametrize("command", ["resume", "cancel"])
@@ -108,7 +109,7 @@ def test_a_run_that_another_process_ends_keeps_nothing_either(
     with held(project, "xyzzy-4711"):
         pass
     assert ASKING.count("{{ .text }}") == 2
-    assert bytes_below(project.root / ".recollect" / "journal", "I am xyzzy-4711")
+    assert files_with("I am xyzzy-4711", project.root / ".recollect" / "journal")
     if command == "resume":
         cli.ok("runs", "resume", "--mock-model")
     else:
@@ -117,7 +118,7 @@ def test_a_run_that_another_process_ends_keeps_nothing_either(
     (run,) = cli.ok("runs", "list", "--json").json()["runs"]
     shown = cli.ok("runs", "show", run["run_id"], "--json").json()
     assert shown["input"] == {"user_id": "[REDACTED]", "text": "[REDACTED]"}
-    assert bytes_below(project.root / ".recollect", "xyzzy") == []
+    assert files_with("xyzzy", project.root / ".recollect") == []
 
 
 async def test_a_run_whose_journal_cannot_be_read_keeps_nothing_that_was_said(
@@ -148,7 +149,7 @@ def test_a_run_that_cannot_be_redacted_ends_and_keeps_nothing_that_was_said(
     file = str(project.write("wf.yaml", f"id: note\n{text}"))
     done = cli("run", file, "-i", f"text=xyzzy a{'X' * 1000}", "--json")
     assert (done.code, done.json()["status"]) == (0, "completed")
-    assert bytes_below(project.root / ".recollect", "xyzzy") == []
+    assert files_with("xyzzy", project.root / ".recollect") == []
     (run,) = cli.ok("runs", "list", "--json").json()["runs"]
     shown = cli.ok("runs", "show", run["run_id"], "--json").json()
     assert (shown["status"], shown["input"], shown["tasks"]) == ("completed", None, {})

@@ -25,6 +25,7 @@ from recollect.project.users import add_workflow_file
 from recollect.stores.base import Store
 from recollect.stores.in_memory import InMemoryStore
 from recollect.stores.redis import RedisStore
+from tests.files import all_bytes
 from tests.servers.redis_server import RedisCluster, RedisServer
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ async def test_row_45_what_the_autoloaded_file_says_holds(
         assert (await app.memory("stats", MEMORY, KEY))["token_method"] == "tiktoken:cl100k_base"
         shown = await app.memory("read", MEMORY, KEY)
     assert {m["role"] for m in shown["messages"]} == {"user"}
-    stored = everything_in(server)
+    stored = all_bytes(server.folder)  # all commands that the server has carried out
     assert b"mail [REDACTED]" in stored
     for hidden in (b"jane.doe", b"hidden rule"):
         assert hidden not in stored
@@ -192,11 +193,6 @@ async def test_row_45_what_the_autoloaded_file_says_holds(
         assert (await app.memory("stats", MEMORY, KEY))["token_method"] == "tiktoken:o200k_base"
         shown = await app.memory("read", MEMORY, KEY, config={"last": 1})
     assert shown["messages"][0]["content"] == "rule for [REDACTED], jane@x.org"
-
-
-def everything_in(server: RedisServer) -> bytes:
-    """All commands that the server has carried out, as its files have them."""
-    return b"".join(path.read_bytes() for path in server.folder.rglob("*") if path.is_file())
 
 
 # ---- rows 35, 36, 43, 47: workflows ----------------------------------------------------------------

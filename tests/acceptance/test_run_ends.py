@@ -22,6 +22,7 @@ from recollect.project.app import open_app
 from recollect.project.users import add_workflow_file
 from recollect.telemetry import Telemetry
 from tests.fake_openai import FakeOpenAI
+from tests.files import files_with, read_files
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Cli
@@ -101,12 +102,6 @@ def left_behind(project: "ProjectFolder") -> list[Path]:
     return list((project.root / ".recollect" / "journal").iterdir())
 
 
-def files_with(project: "ProjectFolder", text: str) -> list[str]:
-    """Files of the journals that hold a text."""
-    files = (project.root / ".recollect" / "journal").rglob("*")
-    return [file.name for file in files if file.is_file() and text.encode() in file.read_bytes()]
-
-
 async def thoughts(project: "ProjectFolder") -> int:
     """How many conversations there are in the memory that belongs to runs."""
     async with open_app(project.load()) as app:
@@ -141,7 +136,7 @@ async def test_cancelling_removes_what_belongs_to_the_run_and_nothing_else(
 ) -> None:
     run_id = await asyncio.to_thread(interrupted, thinking, cli, signal.SIGINT)
     assert await thoughts(thinking) == 1
-    assert files_with(thinking, SECRET)
+    assert files_with(SECRET, thinking.root / ".recollect" / "journal")
     done = await asyncio.to_thread(cli.process, "runs", "cancel", run_id)
     assert (done.code, done.out, done.err) == (0, f"{run_id}  cancelled\n", "")
     assert await thoughts(thinking) == 0
@@ -232,7 +227,7 @@ def test_a_sleeping_run_is_cancelled_at_once(project: "ProjectFolder", cli: "Cli
 def wait_for_step(project: "ProjectFolder", name: str) -> None:
     """Return when a step is in a journal."""
     journals, deadline = project.root / ".recollect" / "journal", time.monotonic() + 60
-    while not (journals.is_dir() and files_with(project, name)):
+    while not any(name.encode() in data for _, data in read_files(journals)):
         assert time.monotonic() < deadline
 
 

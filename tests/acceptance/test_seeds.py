@@ -13,6 +13,7 @@ from recollect.agents.reference import MemoryReference
 from recollect.errors import ConfigError
 from recollect.project.app import open_app
 from recollect.project.users import add_workflow_file
+from tests.files import all_bytes
 
 if TYPE_CHECKING:
     from tests.conftest import ProjectFolder
@@ -31,10 +32,6 @@ def use(project: "ProjectFolder", name: str, target: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(block(name), path)
     return path
-
-
-def files_below(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def encodings(text: str) -> list[bytes]:
@@ -80,7 +77,7 @@ async def test_the_complete_example_remembers_and_hides_the_address(
         read = await app.memory("read", "conversation_memory", "conv:u1:s1")
     assert [m["role"] for m in read["messages"]] == ["user", "assistant", "user", "assistant"]
     assert read["messages"][0]["content"] == "I am Jane, [REDACTED]"
-    stored = files_below(project.root / ".recollect")
+    stored = all_bytes(project.root / ".recollect")
     assert b"I am Jane" in stored
     for form in encodings(address):
         assert form not in stored

@@ -22,6 +22,7 @@ from recollect.errors import (
     error_json,
 )
 from recollect.workflows.engine import TAKE_OVERS, Engine, Json, RunEnd, StepFailed, Steps, Walk
+from tests.files import read_files
 
 
 class Ends:
@@ -101,10 +102,6 @@ async def take_over(folder: Path, walk: Walk, ends: Ends) -> list[str]:
         return await engine.take_over(on_found=lambda _: None)
 
 
-def files(folder: Path) -> Mapping[str, bytes]:
-    return {str(f): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
-
-
 def modes_by_name(folder: Path) -> dict[str, int]:
     return {path.name: stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.rglob("*")]}
 
@@ -118,7 +115,7 @@ def traces(folder: Path, marker: str) -> list[str]:
     raw = marker.encode()
     forms = {raw, json.dumps(marker)[1:-1].encode(), marker.encode("utf-16-le")}
     forms |= {base64.b64encode(b"x" * shift + raw)[4:-4] for shift in range(3)}
-    return [name for name, data in files(folder).items() if any(form in data for form in forms)]
+    return [file.name for file, data in read_files(folder) if any(form in data for form in forms)]
 
 
 async def test_a_run_returns_the_outcome_and_tells_its_end(folder: Path, ends: Ends) -> None:

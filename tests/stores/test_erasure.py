@@ -25,6 +25,7 @@ from recollect.stores.postgres import PostgresStore
 from recollect.stores.records import Change, ConversationId, NewRecord
 from recollect.stores.redis import RedisStore
 from recollect.stores.sqlite import SqliteStore
+from tests.files import read_files
 from tests.servers.redis_server import RedisCluster, RedisServer
 from tests.stores.backends import BACKENDS, Make
 
@@ -155,9 +156,9 @@ class Medium:
 
 
 async def of_sqlite(path: Path) -> list[str]:
-    files = [file for file in path.parent.iterdir() if file.name.startswith(path.name)]
+    files = dict(read_files(path.parent))
     assert path in files
-    return [file.name for file in files if ANN.encode() in file.read_bytes()]
+    return [file.name for file, data in files.items() if ANN.encode() in data]
 
 
 async def of_redis(server: RedisServer, prefix: str) -> list[str]:

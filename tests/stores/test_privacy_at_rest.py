@@ -24,6 +24,7 @@ from recollect.stores.base import Store
 from recollect.stores.factory import make_store, postgres_store, redis_store
 from recollect.stores.in_memory import InMemoryStore
 from recollect.telemetry import Telemetry
+from tests.files import read_files
 from tests.servers.redis_server import RedisServer
 
 pytest_plugins = ["tests.servers.postgres_server", "tests.servers.redis_fixtures"]
@@ -145,8 +146,8 @@ async def test_nothing_private_is_in_the_files_of_sqlite(
     tmp_path: Path, strategy: str, flushing: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def written() -> Bytes:
-        for file in tmp_path.iterdir():  # noqa: ASYNC240
-            yield file.read_bytes()
+        for _, data in read_files(tmp_path):
+            yield data
 
     async with make_store("sqlite:///all.db", folder=tmp_path) as store:
         events = await use(store, strategy, flushing)
