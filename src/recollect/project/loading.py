@@ -6,6 +6,7 @@ agents, which use them, are loaded by ``users``.
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from fnmatch import fnmatch
 from io import StringIO
 from pathlib import Path
@@ -283,16 +284,20 @@ def check_inside(root: Path, path: Path) -> None:
         raise ConfigError("this leaves the project folder: copy the file into it", file=path)
 
 
-def _glob(root: Path, pattern: str) -> Iterable[Path]:
+def _glob(root: Path, pattern: str) -> list[Path]:
     """As Python 3.13 does: before it, a final ``**`` matched folders only."""
-    return root.glob(f"{pattern}/*" if pattern.split("/")[-1] == "**" else pattern)
+    full = f"{pattern}/*" if pattern.split("/")[-1] == "**" else pattern
+    while True:
+        # Before 3.12 it stops at a folder that goes away, as a run's does at its end: look again.
+        with suppress(FileNotFoundError):
+            return list(root.glob(full))
 
 
 def _excluded(root: Path, patterns: Iterable[str]) -> Iterable[Path]:
     for pattern in patterns:
         yield from _glob(root, pattern)
         if "/" not in pattern:
-            yield from root.glob(f"**/{pattern}")
+            yield from _glob(root, f"**/{pattern}")
 
 
 def _check_summary_model(name: str, document: Document, path: tuple[str | int, ...]) -> None:
