@@ -22,7 +22,8 @@ PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
 def contents_of(file: Path, run_id: str | None = None) -> Iterator[tuple[str, Json]]:
     """Yield (run id, input or result) of all that a journal holds, a living process's too.
 
-    ``run_id`` asks for one run alone.
+    ``run_id`` asks for one run alone. A journal that is removed meanwhile, because its runs have ended,
+    holds no more.
 
     Raises:
         StoreError: it cannot be read now, or is damaged.
@@ -44,7 +45,8 @@ def contents_of(file: Path, run_id: str | None = None) -> Iterator[tuple[str, Js
             for id_, output in db.execute(steps, values):
                 yield id_, json.loads(output or "null")
     except sqlite3.Error as error:
-        raise database_error(error, file) from error
+        if file.exists():
+            raise database_error(error, file) from error
 
 
 def open_database(file: Path) -> sa.Engine:

@@ -5,6 +5,7 @@ lock when the process dies, however it dies, so a folder whose lock can be taken
 heartbeat, no clock, no process id that may be used again.
 """
 
+import errno
 import fcntl
 import os
 import time
@@ -46,11 +47,8 @@ class Claim:
         """Delete the folder. The lock goes last, so a crash in between leaves it claimable."""
         if self._lock >= 0:
             with _explained(self.folder):
-                for file in self.folder.iterdir():
-                    if file.name != _LOCK:
-                        file.unlink()
-                (self.folder / _LOCK).unlink()
-                self.folder.rmdir()
+                while not _removed(self.folder):
+                    pass  # a process that reads the journal has just put a file beside it
         self.release()
 
 
@@ -147,6 +145,23 @@ def _locked(folder: Path, lock: int) -> bool:
         pass
     os.close(lock)
     return False
+
+
+def _removed(folder: Path) -> bool:
+    """Delete a folder with its files, the lock last; False if there is a new file in it by then."""
+    try:
+        for file in folder.iterdir():
+            if file.name != _LOCK:
+                file.unlink(missing_ok=True)
+        (folder / _LOCK).unlink(missing_ok=True)
+        folder.rmdir()
+    except FileNotFoundError:
+        pass  # somebody looking for abandoned folders came by after the lock was gone
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+        return False
+    return True
 
 
 def _sign(lock: int) -> None:

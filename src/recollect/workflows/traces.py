@@ -43,9 +43,9 @@ class RunTraces:
 
     async def count(self, carries: Carries) -> int:
         """Return how many there are, those that are going on among them."""
-        records = await asyncio.to_thread(self._records)
-        ended = {record.run_id for record in records if _is_meant(record, carries)}
-        return len(ended | await asyncio.to_thread(self._running, carries))
+        running = await asyncio.to_thread(self._running, carries)
+        records = await asyncio.to_thread(self._records)  # after it: a run that ends goes there
+        return len(running | {record.run_id for record in records if _is_meant(record, carries)})
 
     def _records(self) -> list[RunRecord]:
         return list(self._table.list(limit=-1)) if self._table.exists() else []

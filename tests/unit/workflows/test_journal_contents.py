@@ -1,7 +1,9 @@
 """What is read of a journal that another process may be writing."""
 
 import json
+import shutil
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -9,9 +11,17 @@ from recollect.workflows.journal_file import contents_of
 
 
 def test_one_run_is_read_without_what_others_were_given(tmp_path: Path) -> None:
-    """The tables are those of dbos, with the columns that we read."""
     file = tmp_path / "journal.sqlite"
+    write_journal(file)
+    assert list(contents_of(file, "r2")) == [("r2", "given r2"), ("r2", None), ("r2", "did r2")]
+    assert len(list(contents_of(file))) == 6
+    assert list(contents_of(file, "r3")) == []
+
+
+def write_journal(file: Path) -> None:
+    """Runs r1 and r2 in the tables of dbos, with the columns that we read."""
     with closing(sqlite3.connect(file)) as db, db:
+        db.execute("PRAGMA journal_mode = WAL")
         db.execute("CREATE TABLE workflow_status (workflow_uuid, inputs, output)")
         db.execute("CREATE TABLE operation_outputs (workflow_uuid, output)")
         for run in ("r1", "r2"):
@@ -20,6 +30,25 @@ def test_one_run_is_read_without_what_others_were_given(tmp_path: Path) -> None:
             db.execute(
                 "INSERT INTO operation_outputs VALUES (?, ?)", (run, json.dumps(f"did {run}"))
             )
-    assert list(contents_of(file, "r2")) == [("r2", "given r2"), ("r2", None), ("r2", "did r2")]
-    assert len(list(contents_of(file))) == 6
-    assert list(contents_of(file, "r3")) == []
+
+
+def test_a_journal_that_is_removed_meanwhile_holds_no_more(tmp_path: Path) -> None:
+    """Its process ends; whoever reads it finds the runs among the records."""
+    done = threading.Event()
+
+    def write_and_remove() -> None:
+        for number in range(60):
+            folder = tmp_path / f"{number}"
+            folder.mkdir()
+            write_journal(folder / "journal.sqlite")
+            shutil.rmtree(folder, ignore_errors=True)
+        done.set()
+
+    writer = threading.Thread(target=write_and_remove)
+    writer.start()
+    try:
+        while not done.is_set():
+            for file in tmp_path.glob("*/journal.sqlite"):
+                assert len(list(contents_of(file))) <= 6
+    finally:
+        writer.join()

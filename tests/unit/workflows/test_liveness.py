@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from recollect.workflows import liveness
@@ -42,3 +43,22 @@ def test_whoever_looks_keeps_nobody_from_claiming(tmp_path: Path) -> None:
         done.set()
         for looker in lookers:
             looker.join()
+
+
+def test_a_folder_is_removed_though_others_put_files_in_it(tmp_path: Path) -> None:
+    """SQLite does, for whoever reads the journal at this moment."""
+    claim = liveness.claim_new(tmp_path)
+    begun = threading.Event()
+
+    def read() -> None:
+        for number in range(3000):
+            with suppress(FileNotFoundError):
+                (claim.folder / f"{number}").touch()
+            begun.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    begun.wait()
+    claim.remove()
+    reader.join()
+    assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,9 @@
 """What an erasure removes of runs."""
 
+import json
 import os
 import random
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ import pytest
 from recollect.memory.data.erasure import Carries
 from recollect.workflows.run_table import RunTable
 from recollect.workflows.traces import RunTraces
+from tests.files import files_with
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ADA = "ada-4711"
@@ -62,6 +65,28 @@ async def test_a_project_that_never_ran_stays_as_it_is(tmp_path: Path) -> None:
     assert not any(os.scandir(tmp_path))
 
 
+async def test_a_run_that_ends_while_it_is_looked_for_is_counted(tmp_path: Path) -> None:
+    class Ending(Carries):
+        """Asked for the first time, it sees the run end: from its journal into the table."""
+
+        def __call__(self, text: str) -> bool:
+            if file.exists():
+                shutil.rmtree(file.parent)
+                note(table, "2", input={"user_id": ADA})
+            return super().__call__(text)
+
+    file = tmp_path / "journal" / "p" / "journal.sqlite"
+    file.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("CREATE TABLE workflow_status (workflow_uuid, inputs, output)")
+        db.execute("CREATE TABLE operation_outputs (workflow_uuid, output)")
+        inputs = json.dumps({"args": [{"input": {"user_id": ADA}}]})
+        db.execute("INSERT INTO workflow_status VALUES ('2', ?, NULL)", (inputs,))
+    table, traces = traces_in(tmp_path)
+    note(table, "1", input={"user_id": "bob"})
+    assert await traces.count(Ending(ADA)) == 1
+
+
 def delete_as_trimming_does(folder: Path, run_id: str) -> None:
     with closing(sqlite3.connect(folder / "runs.sqlite")) as db, db:
         db.execute("PRAGMA secure_delete = ON")
@@ -83,9 +108,3 @@ async def test_no_bytes_stay_in_the_file(seed: int, folder: Path) -> None:
             delete_as_trimming_does(folder, others.pop(chance.randrange(len(others))))
     await traces.erase(Carries(ADA))
     assert files_with(ADA, folder) == []
-
-
-def files_with(text: str, folder: Path) -> list[Path]:
-    files = list(folder.iterdir())
-    assert files
-    return [file for file in files if text.encode() in file.read_bytes()]
