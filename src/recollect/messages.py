@@ -1,141 +1,28 @@
 """Messages: what one utterance is, which of them belong together, and their JSON form.
 
-A ``Message`` is deeply immutable, so a store may hand out the very object it keeps. Text may be
-anything UTF-8 can carry, NUL included; lone surrogates are refused, because no store can keep them.
+A ``Message`` is deeply immutable, so a store may hand out the very object it keeps.
 """
 
-import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal, NoReturn, TypeAlias, cast, get_args
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
 
 import msgspec
 
 from recollect.clock import SystemClock
 from recollect.errors import InvalidMessage
+from recollect.frozen import EMPTY, INT_MAX, INT_MIN, FrozenDict, check_text, freeze
 
 Role = Literal["user", "assistant", "system", "tool"]
 ROLES: frozenset[str] = frozenset(get_args(Role))
 
-_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1  # what JSON readers of all backends agree on
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_MAX_NESTING = 50
 _clock = SystemClock()
 _fix = msgspec.structs.force_setattr
 
 
-def _read_only(self: object, *args: object, **kwargs: object) -> NoReturn:
-    raise TypeError("a message does not change: build a new one")
-
-
 JsonObject: TypeAlias = dict[str, Any]
-
-
-class FrozenDict(dict[str, Any]):
-    """A dict that refuses to change; equal to, and as JSON the same as, a plain one."""
-
-    __slots__ = ()
-    __setitem__ = __delitem__ = __ior__ = _read_only
-    clear = pop = popitem = setdefault = update = _read_only
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (FrozenDict, (dict(self),))
-
-    def __copy__(self) -> "FrozenDict":
-        return self
-
-    def __deepcopy__(self, memo: object) -> "FrozenDict":
-        return self
-
-
-class FrozenList(list[Any]):
-    """A list that refuses to change; equal to, and as JSON the same as, a plain one."""
-
-    __slots__ = ()
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _read_only
-    append = clear = extend = insert = pop = remove = reverse = sort = _read_only
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (FrozenList, (list(self),))
-
-    def __copy__(self) -> "FrozenList":
-        return self
-
-    def __deepcopy__(self, memo: object) -> "FrozenList":
-        return self
-
-
-EMPTY = FrozenDict()
-
-
-def check_text(text: str, what: str) -> None:
-    """Refuse lone surrogates.
-
-    Raises:
-        InvalidMessage: ``text`` cannot be written as UTF-8.
-    """
-    if text.isascii():
-        return
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidMessage(
-            f"{what} has a lone surrogate at character {error.start}, which no store can keep: "
-            "decode the text with the right encoding first"
-        ) from None
-
-
-def freeze(value: object, what: str = "metadata", depth: int = 0) -> Any:
-    """Return ``value`` as immutable JSON: dates become ISO 8601 text, tuples lists.
-
-    Raises:
-        InvalidMessage: it holds something JSON has no place for (a set, NaN, an object, a key that
-            is no string, a number beyond 64 bits) or is nested deeper than 50; the text names where.
-    """
-    kind = type(value)
-    if kind is str:
-        check_text(value, what)  # type: ignore[arg-type]
-        return value
-    if value is None or kind is bool or kind is FrozenDict or kind is FrozenList:
-        return value
-    if kind is int:
-        return _checked_int(value, what)  # type: ignore[arg-type]
-    if kind is float:
-        if math.isfinite(value):  # type: ignore[arg-type]
-            return value
-        raise InvalidMessage(f"{what} is {value}, which JSON cannot hold")
-    return _freeze_other(value, what, depth)
-
-
-def _checked_int(value: int, what: str) -> int:
-    if _INT_MIN <= value <= _INT_MAX:
-        return value
-    raise InvalidMessage(f"{what} is a number beyond 64 bits: give it as text")
-
-
-def _freeze_other(value: object, what: str, depth: int) -> Any:
-    if depth >= _MAX_NESTING:
-        raise InvalidMessage(f"{what} is nested deeper than {_MAX_NESTING} levels")
-    if isinstance(value, Mapping):
-        return FrozenDict(
-            {_checked_name(k, what): freeze(v, f"{what}.{k}", depth + 1) for k, v in value.items()}
-        )
-    if isinstance(value, list | tuple):
-        return FrozenList(freeze(v, f"{what}[{i}]", depth + 1) for i, v in enumerate(value))
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    for base in (str, int, float):  # subclasses, such as enums, become the plain value
-        if isinstance(value, base):
-            return freeze(base.__str__(value) if base is str else base(value), what, depth)
-    raise InvalidMessage(f"{what} holds a {type(value).__name__}, which JSON has no place for")
-
-
-def _checked_name(name: object, what: str) -> str:
-    if not isinstance(name, str):
-        raise InvalidMessage(f"{what} has a key of type {type(name).__name__}: keys are text")
-    check_text(name, f"a key of {what}")
-    return str(name)
 
 
 class ToolCallFunction(msgspec.Struct, frozen=True, gc=False):
@@ -280,7 +167,7 @@ def _metadata(given: object) -> FrozenDict:
         if kind is str:
             if not value.isascii():
                 break
-        elif kind is int and not _INT_MIN <= value <= _INT_MAX:
+        elif kind is int and not INT_MIN <= value <= INT_MAX:
             break
     else:
         return FrozenDict(given) if given else EMPTY

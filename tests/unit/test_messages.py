@@ -16,13 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recollect.errors import InvalidMessage
+from recollect.frozen import EMPTY, FrozenDict, FrozenList, freeze
 from recollect.messages import (
-    EMPTY,
     ROLES,
     Attachment,
     ContentPart,
-    FrozenDict,
-    FrozenList,
     Message,
     ToolCall,
     ToolCallFunction,
@@ -31,7 +29,6 @@ from recollect.messages import (
     decode,
     decode_all,
     encode,
-    freeze,
     new_message_id,
     to_json,
     units,

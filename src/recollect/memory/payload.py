@@ -8,7 +8,8 @@ from typing import Any, get_args
 import msgspec
 
 from recollect.errors import InvalidMessage
-from recollect.messages import ContentPart, Message, Role, ToolCall, freeze, new_message_id
+from recollect.frozen import freeze
+from recollect.messages import ContentPart, Message, Role, ToolCall, new_message_id
 
 DEFAULT_ROLE: Role = "user"
 _FIELDS = frozenset(Message.__struct_fields__) | {"name"}

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 import msgspec
 
 from recollect.errors import InvalidConversationId, InvalidInput, InvalidMessage
-from recollect.messages import body, check_text, encode, freeze
+from recollect.frozen import check_text, freeze
+from recollect.messages import body, encode
 from recollect.stores.records import (
     CallLimits,
     Change,

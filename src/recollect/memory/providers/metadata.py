@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from recollect.errors import InvalidInput
+from recollect.frozen import FrozenDict, freeze
 from recollect.memory.providers.types import checked_metadata
-from recollect.messages import FrozenDict, freeze
 from recollect.stores.records import Conversation
 
 _ADDED = frozenset({"created_at", "updated_at", "last_activity", "total_messages", "user_id"})

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from recollect.errors import StoreError, VersionConflict
+from recollect.frozen import freeze
 from recollect.memory.providers.types import ConversationMemory, checked_metadata
-from recollect.messages import freeze
 from recollect.stores.base import Store
 from recollect.stores.records import Conversation, ConversationId, Head
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from recollect.errors import InvalidInput, closest
-from recollect.messages import check_text
+from recollect.frozen import check_text
 
 HIDDEN = "***"
 _LONGEST_SECONDS = 3_153_600_000  # a hundred years, the longest a store takes

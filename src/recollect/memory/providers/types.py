@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeGuard, runti
 from typing_extensions import TypeVar
 
 from recollect.errors import InvalidInput, InvalidMessage
+from recollect.frozen import freeze
 from recollect.memory.providers.settings import Check, Settings, seconds, truth, whole, words
-from recollect.messages import Message, freeze
+from recollect.messages import Message
 
 T_co = TypeVar("T_co", covariant=True, default=Any)
 E_co = TypeVar("E_co", covariant=True, default=Any)
