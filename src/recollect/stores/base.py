@@ -28,12 +28,13 @@ raises KeyReused. Order of checks: key, lease, expect_version, limits.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
 from recollect.clock import Clock, SystemClock
-from recollect.errors import InvalidInput
+from recollect.errors import InvalidInput, StoreError
 from recollect.stores.arguments import (
     checked_address,
     checked_label,
@@ -401,7 +402,13 @@ class Store(ABC):
         """
 
     async def __aenter__(self) -> Self:
-        return await self.open()
+        """Open; what cannot be opened is closed, for nobody else will."""
+        try:
+            return await self.open()
+        except BaseException:
+            with suppress(StoreError):
+                await self.close()
+            raise
 
     async def __aexit__(
         self,

@@ -1,7 +1,7 @@
 """Making providers (seed 004): one for each backend, or the one the environment asks for."""
 
-import contextlib
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -193,11 +193,7 @@ def _lifetime(ttl: float | None) -> timedelta | None:
 
 async def _opened(store: Store, name: str, namespace: str, ttl: float | None) -> StoreProvider:
     try:
-        await store.open()
-    except BaseException as error:
-        with contextlib.suppress(StoreError):
-            await store.close()
-        if isinstance(error, StoreError):
-            raise told(error, name, f"create_{name.lower()}_provider") from error
-        raise
+        await AsyncExitStack().enter_async_context(store)
+    except StoreError as error:
+        raise told(error, name, f"create_{name.lower()}_provider") from error
     return StoreProvider(store, name=name, namespace=namespace, ttl=_lifetime(ttl))

@@ -300,6 +300,23 @@ class Versioned:
         await newer.close()
         assert caught.value.details == {"found": SCHEMA_VERSION + 41, "known": SCHEMA_VERSION}
 
+    async def test_what_cannot_be_entered_is_closed(
+        self,
+        store: Store,
+        reopen: MakeStore,
+        raise_schema_version: RaiseSchemaVersion,
+        clock: ManualClock,
+    ) -> None:
+        await prepared(store)
+        await store.close()
+        await raise_schema_version(SCHEMA_VERSION + 41)
+        newer = reopen(clock)
+        with pytest.raises(SchemaTooNew):
+            async with newer:
+                pass
+        with pytest.raises(StoreClosed):
+            await newer.load(HERE)
+
     async def test_refused_data_are_left_alone(
         self,
         store: Store,
