@@ -1,6 +1,7 @@
 """The connection that many tasks share: what goes in one packet, and who may leave."""
 
 import asyncio
+import select
 from collections.abc import AsyncIterator
 from itertools import count
 
@@ -80,3 +81,23 @@ async def test_what_is_more_than_a_socket_takes_makes_no_caller_wait_in_it(
     assert store._place.connections == 1
     stored = await store.measure("space")
     assert 21 <= stored.messages <= 41
+
+
+async def test_an_answer_that_came_while_the_loop_stood_still_is_not_late(
+    store: RedisStore, redis_server: GivenRedis
+) -> None:
+    assert isinstance(store._place, Server)
+    lane = store._place._lanes["write"]
+    assert lane._connection is not None
+    assert lane._connection._writer is not None
+    socket = lane._connection._writer.get_extra_info("socket")
+    key = f"late-{next(_numbers)}"
+    asking = asyncio.create_task(lane.call(("BLPOP", key, 0)))
+    while lane._due is None:  # noqa: ASYNC110  # nobody is told
+        await asyncio.sleep(0)
+    with redis_server.client() as client:
+        client.rpush(key, "an answer")
+    assert select.select([socket], [], [], 60)[0]  # it is there, and has not been read
+    lane._due = 0  # long ago
+    lane._look()
+    assert await asking == [key.encode(), b"an answer"]

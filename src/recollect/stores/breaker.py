@@ -48,6 +48,7 @@ State = Literal["closed", "open", "half_open"]
 T = TypeVar("T")
 
 _LONG_SECONDS = 60.0  # for what walks through everything
+_GRACE_SECONDS = 0.1  # for what is done but has not been taken up: the loop may have stood still
 _FAILURES = (StoreUnavailable, OutcomeUnknown)
 _ANSWERS = (KeyReused, VersionConflict, LeaseLost)
 
@@ -216,6 +217,8 @@ class BreakerStore(Store):
         task = asyncio.ensure_future(call)
         try:
             done, _ = await asyncio.wait((task,), timeout=seconds)
+            if not done:
+                done, _ = await asyncio.wait((task,), timeout=_GRACE_SECONDS)
         except asyncio.CancelledError:
             self._give_up(task)
             raise

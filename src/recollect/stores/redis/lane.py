@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import hiredis
@@ -25,6 +26,7 @@ _BUFFER = 64 * 1024  # bytes that asyncio takes without making the sender wait
 _GROUP = 4  # commands that are worth a packet while the server works on others
 _LARGEST_GROUP = 1024
 _LINGER = 0.1  # seconds
+_GRACE = 0.1  # seconds for what came while the loop stood still and nobody read it
 
 
 class Lane:
@@ -254,14 +256,16 @@ class Lane:
         if self._timer is None:
             self._timer = loop.call_at(self._due, self._look)
 
-    def _look(self) -> None:
-        """Break the pump off if its answers are late; look again if there are newer ones."""
+    def _look(self, *, has_waited: bool = False) -> None:
+        """Break the pump off if its answers are late, after a grace; look again if there are newer."""
         self._timer = None
         loop = asyncio.get_running_loop()
         if self._due is None:
             return
         if loop.time() < self._due:
             self._timer = loop.call_at(self._due, self._look)
+        elif not has_waited:
+            self._timer = loop.call_later(_GRACE, partial(self._look, has_waited=True))
         elif self._pump is not None:
             self._is_late = True
             self._pump.cancel()
