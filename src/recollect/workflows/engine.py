@@ -310,10 +310,14 @@ class Engine:
 
     async def _make_way(self) -> None:
         """Stop dbos on our own journal; give the journal up if it holds interrupted runs."""
-        if await self._stop():
-            given_up, self._claim = self._claim, liveness.claim_new(self._folder)
-            given_up.release()
-            self._unsettled.clear()
+        is_left = True  # also if this is cancelled before it is known
+        try:
+            is_left = await self._stop()
+        finally:
+            if is_left:
+                given_up, self._claim = self._claim, liveness.claim_new(self._folder)
+                given_up.release()
+                self._unsettled.clear()
 
     async def _stop(self) -> bool:
         """Stop dbos; say whether the journal still holds runs."""

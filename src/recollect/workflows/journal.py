@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -68,7 +67,6 @@ class Journal:
         self._walk = walk
         self._queue = f"take-over-{new_run_id(SystemClock())}"
         self._listening = False
-        self._shutting = threading.Lock()
         self._awaited: dict[str, asyncio.Future[asyncio.Task[Any]]] = {}
         self._failures: dict[str, Exception] = {}
         self._database: sa.Engine
@@ -110,18 +108,26 @@ class Journal:
                 raise
 
     async def shut(self) -> None:
-        """Stop dbos and close the file (20 ms)."""
+        """Stop dbos and close the file (20 ms); who is cancelled meanwhile hears of it afterwards."""
         # dbos made its pool the loop's own and closes it now: whoever comes next needs another.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
-        await asyncio.to_thread(self._shut)
+        shutting = asyncio.ensure_future(asyncio.to_thread(self._shut))
+        cancelled: asyncio.CancelledError | None = None
+        while not shutting.done():  # left to itself it would stop the dbos that is launched next
+            try:
+                await asyncio.shield(shutting)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        shutting.result()
+        if cancelled:
+            raise cancelled
 
     def _shut(self) -> None:
-        with self._shutting:  # a cancelled ``shut`` may still be at it
-            DBOS.destroy(destroy_registry=True)
-            pool = cast(sa.QueuePool, self._database.pool)
-            while pool.checkedout():  # a cancelled run's last write is on its way
-                time.sleep(_POLL_SECONDS / 10)
-            self._database.dispose()
+        DBOS.destroy(destroy_registry=True)
+        pool = cast(sa.QueuePool, self._database.pool)
+        while pool.checkedout():  # a cancelled run's last write is on its way
+            time.sleep(_POLL_SECONDS / 10)
+        self._database.dispose()
 
     async def start(self, run_id: str, request: Json) -> tuple[RunEnd, Exception | None]:
         """Walk a new run; also return what its walk raised, if it did."""
@@ -202,8 +208,10 @@ class Journal:
         """Let dbos take resumed runs at once: at launch it looks for queues, then each second."""
         if not self._listening:
             await DBOS.register_queue_async(self._queue, polling_interval_sec=_POLL_SECONDS)
-            await self.shut()
-            await self.launch()
+            try:
+                await self.shut()
+            finally:
+                await self.launch()  # who is cancelled still has to note that
             self._listening = True
 
     def _await(self, run_id: str) -> asyncio.Future[asyncio.Task[Any]]:

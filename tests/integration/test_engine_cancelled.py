@@ -1,0 +1,120 @@
+"""An engine whose caller is cancelled while it stops: dbos is one per process, and ends before that."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from recollect.workflows.engine import TAKE_OVERS, Engine, Json, RunEnd, Steps
+
+
+class Walk:
+    """Hangs after its first step until it may go on."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.hangs = True
+
+    async def __call__(self, request: Json, steps: Steps) -> Json:
+        async def call() -> Json:
+            return request
+
+        first = await steps.step("first", call)
+        if self.hangs:
+            self.reached.set()
+            await asyncio.Event().wait()
+        return first
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / ".recollect" / "journal"
+
+
+@pytest.fixture
+def ends() -> list[RunEnd]:
+    return []
+
+
+@asynccontextmanager
+async def opened(folder: Path, walk: Walk, ends: list[RunEnd]) -> AsyncIterator[Engine]:
+    async def finish(end: RunEnd) -> None:
+        ends.append(end)
+
+    async with Engine.open(folder, walk, finish=finish) as engine:
+        yield engine
+
+
+async def take_over(folder: Path, walk: Walk, ends: list[RunEnd]) -> list[str]:
+    async with opened(folder, walk, ends) as engine:
+        return await engine.take_over(on_found=lambda _: None)
+
+
+async def interrupt(engine: Engine, walk: Walk, run_id: str) -> None:
+    run = asyncio.create_task(engine.run(run_id, "x"))
+    await walk.reached.wait()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    walk.hangs = False
+
+
+async def test_who_is_cancelled_again_while_closing_hinders_no_next_engine(
+    folder: Path, ends: list[RunEnd]
+) -> None:
+    for number in range(5):
+        walk = Walk()
+
+        async def run(walk: Walk = walk, number: int = number) -> None:
+            async with opened(folder, walk, ends) as engine:
+                await engine.run(f"r{number}", "x")
+
+        running = asyncio.create_task(run())
+        await walk.reached.wait()
+        while not running.done():
+            running.cancel()
+            await asyncio.sleep(0)
+        walk.hangs = False
+        assert await take_over(folder, walk, ends) == [f"r{number}"]
+    assert [end.outcome for end in ends] == ["x"] * 5
+
+
+async def test_a_take_over_that_is_cancelled_at_its_beginning_loses_no_run_of_ours(
+    folder: Path, ends: list[RunEnd]
+) -> None:
+    walk = Walk()
+    async with opened(folder, walk, ends) as engine:
+        await interrupt(engine, walk, "r1")
+        beginning = asyncio.create_task(engine.take_over(on_found=lambda _: None))
+        await asyncio.sleep(0)
+        beginning.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await beginning
+    assert await take_over(folder, walk, ends) == ["r1"]
+
+
+async def test_a_take_over_that_is_cancelled_between_two_starts_of_dbos_does_not_count(
+    folder: Path, ends: list[RunEnd], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk = Walk()
+    async with opened(folder, walk, ends) as engine:
+        await interrupt(engine, walk, "r1")
+    loop = asyncio.get_running_loop()
+    replace_threads = loop.set_default_executor
+
+    def cancel_when_stopping(threads: Executor) -> None:
+        replace_threads(threads)
+        loop.call_later(0.002 * attempt, taking.cancel)
+
+    for attempt in range(TAKE_OVERS + 1):  # noqa: B007 - read when it is cancelled
+        async with opened(folder, walk, ends) as engine:
+            taking = asyncio.create_task(engine.take_over(on_found=lambda _: None))
+            monkeypatch.setattr(loop, "set_default_executor", cancel_when_stopping)
+            with pytest.raises(asyncio.CancelledError):
+                await taking
+            monkeypatch.undo()
+    assert await take_over(folder, walk, ends) == ["r1"]
+    assert [(end.run_id, end.outcome, end.error) for end in ends] == [("r1", "x", None)]
