@@ -9,6 +9,7 @@ from contextlib import closing
 
 from recollect.stores.sqlite.database import Database
 from recollect.stores.sqlite.failures import told_as_ours
+from recollect.stores.sqlite.turn import Waiting
 
 
 def scrub(database: Database) -> str:
@@ -26,10 +27,20 @@ def scrub(database: Database) -> str:
             db.execute("PRAGMA secure_delete = ON")
             db.execute("PRAGMA temp_store = MEMORY")
             db.execute("VACUUM")
-            busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if not busy:
+            db.execute(
+                "PRAGMA busy_timeout = 0"
+            )  # it does not apply while another brings the log in
+            waiting = Waiting(database.lock_timeout)
+            while not (is_cut := _cut_log(db)) and waiting.goes_on():
+                pass
+    if is_cut:
         return ""
     return (
         f"{database.path}-wal may hold it until the reads that are going on have ended and the next "
         "writes are stored: erase again then"
     )
+
+
+def _cut_log(db: sqlite3.Connection) -> bool:
+    busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
