@@ -1,7 +1,9 @@
 """The agent loop of seed 004: load the conversation, ask the model, call tools, store what was added."""
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import replace
+from typing import Any
 
 from recollect.agents.asking import ask, find_agent
 from recollect.agents.conversation import KeptConversation
@@ -51,13 +53,23 @@ async def run(state: RunState, config: RunConfig) -> RunResult:
         raise
     except Exception as error:  # noqa: BLE001 - models, tools and listeners may raise anything
         outcome = ErrorOutcome(error=error)
-    await conversation.store(walk.state(), outcome)
+    await _whole(conversation.store(walk.state(), outcome))
     return RunResult(
         final_state=walk.state(),
         outcome=outcome,
         memory_error=conversation.error,
         unstored=conversation.unstored,
     )
+
+
+async def _whole(storing: Coroutine[Any, Any, None]) -> None:
+    """Store to the end; who is cancelled meanwhile hears of it then, and loses nothing of the run."""
+    task = asyncio.ensure_future(storing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 class _Walk:
