@@ -155,11 +155,17 @@ def _words(text: object) -> int:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = False  # closing waits for the handlers, so that no socket is left behind
+    request_queue_size = 128  # a connection beyond it would try again only after a second
 
     def __init__(self, address: tuple[str, int], fake: FakeOpenAI) -> None:
         super().__init__(address, _Handler)
         self.fake = fake
         self.open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Note the connection before its handler starts, so that ``shutdown`` has seen them all."""
+        self.open.add(request)
+        super().process_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay quiet about clients that hang up; anything else is a mistake of ours."""
@@ -170,10 +176,6 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
-
-    def setup(self) -> None:
-        super().setup()
-        self.server.open.add(self.connection)
 
     def finish(self) -> None:
         self.server.open.discard(self.connection)

@@ -128,6 +128,8 @@ def cli(
         if name.startswith(("RECOLLECT_", "OPENAI_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "80")
+    # it would be one; a store that can be used has longer on a busy machine
+    monkeypatch.setattr("recollect.memory.health.HEALTH_TIMEOUT_SECONDS", 30.0)
     monkeypatch.chdir(project.root)
     return Cli(project.root, capsys)
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -794,18 +795,29 @@ def test_a_journal_that_cannot_be_kept_stops_the_run_before_it_begins(
 # ---- endings -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("close", ["| head -0", ">&-", "2>&-", "<&-"])
+def test_a_reader_that_has_gone_ends_the_command_without_a_word(cli: "Cli") -> None:
+    """As in ``| head -0``, which may go before the command writes, or after it."""
+    cli.ok(*APPEND, "hi")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as gone:
+        ended = subprocess.run(
+            cli.command(*READ, "--json"), cwd=cli.root, stdout=gone, stderr=-1, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("close", [">&-", "2>&-", "<&-"])
 def test_closed_streams_are_no_errors(cli: "Cli", close: str) -> None:
     cli.ok(*APPEND, "hi")
     words = " ".join([sys.executable, "-m", "recollect", *READ, "--json"])
     ended = subprocess.run(
-        ["bash", "-c", f"{words} {close}; exit $PIPESTATUS"],
+        ["bash", "-c", f"{words} {close}"],
         cwd=cli.root,
         capture_output=True,
         check=False,
     )
-    assert ended.stderr == b""
-    assert ended.returncode == (1 if "head" in close else 0)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_ctrl_c_during_a_model_call_keeps_the_run(
@@ -825,9 +837,9 @@ def test_ctrl_c_during_a_model_call_keeps_the_run(
     fake_openai._on_request = lambda request: asked.set()
     env = {**os.environ, "OPENAI_API_KEY": "x", "OPENAI_BASE_URL": fake_openai.base_url}
     with cli.start("run", "wf.yaml", "--json", env=env) as process:
-        assert asked.wait(30)
+        assert asked.wait(60)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert json.loads(out)["error"]["code"] == "INTERRUPTED"
     message = "recollect: interrupted. A run that was going on is kept: `recollect runs resume` "
@@ -845,7 +857,18 @@ def test_ctrl_c_while_waiting_for_a_payload_stores_nothing(cli: "Cli") -> None:
         cli.start(*APPEND, "--payload-file", "payload") as process,
         pipe.open("wb"),  # waits until the command reads
     ):
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = after_ctrl_c(process)
     assert (process.returncode, out, err) == (130, b"", b"recollect: interrupted\n")
     assert cli.stored() == []
+
+
+def after_ctrl_c(process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
+    """Press Ctrl-C, and again if nothing happens; return what the process has printed.
+
+    Python does not see a signal that comes between its last look and the call that waits for input.
+    """
+    for _ in range(5):
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=15)
+    pytest.fail("Ctrl-C did not end it")

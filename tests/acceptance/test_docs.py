@@ -42,6 +42,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
 ]
 FENCE = re.compile(r'^```(\S+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+DRIVER = str(Path(__file__).with_name("ending_driver.py"))
 ENDINGS = {"^C": signal.SIGINT, "Killed": signal.SIGKILL}
 
 
@@ -187,13 +188,12 @@ class Shell:
 
     def _interrupted(self, words: list[str], lines: int, ending: str) -> str:
         """End a command once it has printed so many lines."""
-        with subprocess.Popen(words, stdout=-1, stderr=subprocess.STDOUT, text=True) as process:
-            assert process.stdout is not None
-            printed = [process.stdout.readline() for _ in range(lines)]
-            process.send_signal(ENDINGS[ending])
-            rest = process.stdout.read()
-        self._exit_code = process.returncode
-        return f"{''.join(printed)}{ending}\n{rest}"
+        assert words[0] == "recollect"
+        command = [sys.executable, DRIVER, str(lines), str(int(ENDINGS[ending])), *words[1:]]
+        done = subprocess.run(command, stdout=-1, stderr=subprocess.STDOUT, text=True, check=False)
+        self._exit_code = done.returncode
+        printed = done.stdout.splitlines(keepends=True)
+        return "".join([*printed[:lines], f"{ending}\n", *printed[lines:]])
 
 
 class Stream(io.TextIOBase):

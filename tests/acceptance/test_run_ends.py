@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -227,8 +228,18 @@ def test_a_sleeping_run_is_cancelled_at_once(project: "ProjectFolder", cli: "Cli
 def wait_for_step(project: "ProjectFolder", name: str) -> None:
     """Return when a step is in a journal."""
     journals, deadline = project.root / ".recollect" / "journal", time.monotonic() + 60
-    while not any(name.encode() in data for _, data in read_files(journals)):
+    while not any(
+        name.encode() in data and is_recorded(name, file.with_name("journal.sqlite"))
+        for file, data in read_files(journals)
+    ):
         assert time.monotonic() < deadline
+
+
+def is_recorded(step: str, journal: Path) -> bool:
+    """Whether a step whose name is in the files is there for good, not just being written."""
+    with closing(sqlite3.connect(journal)) as db:
+        steps = "SELECT 1 FROM operation_outputs WHERE function_name = ?"
+        return db.execute(steps, (step,)).fetchone() is not None
 
 
 async def test_ends_that_do_not_count_leave_the_memory(

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import pickle
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -439,12 +440,18 @@ async def test_a_refused_key_says_where_it_came_from(
         await open_model(made, env=env).answer([HELLO])
 
 
-async def test_a_server_that_is_not_there_may_come_back() -> None:
-    with FakeOpenAI() as server:
-        model = model_at(server)
+async def test_a_server_that_is_not_there_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with socket.socket() as taken:  # nobody else gets the port, and nobody listens on it
+        taken.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{taken.getsockname()[1]}"
+        settings = ModelSettings(provider="openai", model="m", base_url=f"http://{host}/v1")
+        model = open_model(settings, env={"OPENAI_API_KEY": KEY})
 
-    with pytest.raises(ModelRateLimited, match=f"at {server.host} cannot be reached"):
-        await model.answer([HELLO])
+        with pytest.raises(ModelRateLimited, match=f"at {host} cannot be reached"):
+            await model.answer([HELLO])
 
 
 async def test_the_address_in_an_error_shows_no_password(server: FakeOpenAI) -> None:
