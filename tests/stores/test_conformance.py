@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class TestSqliteStoreOnDisk(DurableStoreSuite):
 
     @pytest.fixture
     def reopen(self, path: Path) -> MakeStore:
-        return lambda clock: SqliteStore(path, clock=clock)
+        return lambda clock: SqliteStore(path, clock=clock, lock_timeout=timedelta(minutes=1))
 
     @pytest.fixture
     def damage(self, path: Path) -> Damage:

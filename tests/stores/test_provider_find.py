@@ -222,12 +222,12 @@ async def test_health_reports_what_was_measured(provider: StoreProvider) -> None
     assert health["healthy"] is True
     assert health["provider"] == provider.name
     assert provider.name in health["message"]
-    assert 0 < health["latency_ms"] < 5_000
+    assert 0 < health["latency_ms"] < 60_000
     assert health["details"]["durable"] is (provider.name != "InMemory")
     assert health["details"]["durability"]
     metrics = health["metrics"]
     assert metrics["active_connections"] == CONNECTIONS[provider.name]
-    assert 0 < metrics["avg_response_time"] < 5_000
+    assert 0 < metrics["avg_response_time"] < 60_000
     if provider.name == "InMemory":  # of the whole process, which may reuse what it has
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         assert 10_000_000 < metrics["memory_usage"] <= 1.1 * most

@@ -75,10 +75,13 @@ def python(script: str, *arguments: object) -> "subprocess.Popen[str]":
     before = """
         import asyncio, os, resource, sys, urllib.parse  # needed when nothing can be imported
         from datetime import timedelta
+        from functools import partial
         from recollect.errors import *
         from recollect.messages import Message
+        from recollect.stores import sqlite
         from recollect.stores.records import *
-        from recollect.stores.sqlite import SqliteStore
+        # a process may have no processor for a while, just when it is its turn to write
+        SqliteStore = partial(sqlite.SqliteStore, lock_timeout=timedelta(minutes=1))
         HERE = ConversationId("space", "here")
         def said(*texts):
             return [NewRecord(Message("user", text), 1) for text in texts]
