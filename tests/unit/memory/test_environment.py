@@ -261,6 +261,14 @@ async def test_a_provider_is_made_and_obeys_the_variables(environ: Environ) -> N
     assert (stats["total_conversations"], stats["total_messages"]) == (1, 2)
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that does not answer within seconds is unwell; here the machine may be busy."""
+    monkeypatch.setattr("recollect.memory.providers.factories.TEST_TIMEOUT_SECONDS", 60.0)
+    monkeypatch.setattr("recollect.memory.providers.provider.HEALTH_TIMEOUT_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("unhurried")
 async def test_sqlite_is_where_the_variable_says(environ: Environ, tmp_path: Path) -> None:
     environ.setenv("RECOLLECT_MEMORY_TYPE", "sqlite")
     environ.setenv("RECOLLECT_SQLITE_PATH", str(tmp_path / "new" / "talks.db"))
@@ -268,6 +276,7 @@ async def test_sqlite_is_where_the_variable_says(environ: Environ, tmp_path: Pat
     assert (tmp_path / "new" / "talks.db").exists()
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_the_connection_test_reports_and_never_raises(environ: Environ) -> None:
     report = await test_memory_provider_connection()
     assert (report["healthy"], report["type"], report["provider"]) == (True, "memory", "InMemory")

@@ -91,7 +91,7 @@ async def test_it_goes_on_checking_until_it_is_cancelled(
         memories, clock=clock, telemetry=telemetry, interval=timedelta(milliseconds=1)
     )
     task = asyncio.create_task(monitor.run())
-    await asyncio.wait_for(twice.wait(), 5)
+    await twice.wait()
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

@@ -87,7 +87,6 @@ def test_strategy_hash_hashes_with_the_projects_key_and_needs_it(
     assert hashed(b"one") == hashed(b"one") != hashed(b"two")
 
 
-@pytest.mark.timeout(60)
 async def test_row_60_a_thousand_appends_leave_the_loop_free_and_the_counts_exact(
     open_memory: OpenMemory,
 ) -> None:

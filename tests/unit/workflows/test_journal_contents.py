@@ -3,7 +3,7 @@
 import json
 import shutil
 import sqlite3
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def test_one_run_is_read_without_what_others_were_given(tmp_path: Path) -> None:
 
 def write_journal(file: Path) -> None:
     """Runs r1 and r2 in the tables of dbos, with the columns that we read."""
-    with closing(sqlite3.connect(file)) as db, db:
+    with closing(sqlite3.connect(file, timeout=60)) as db, db:  # who reads may be paused meanwhile
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("CREATE TABLE workflow_status (workflow_uuid, inputs, output)")
         db.execute("CREATE TABLE operation_outputs (workflow_uuid, output)")
@@ -34,21 +34,19 @@ def write_journal(file: Path) -> None:
 
 def test_a_journal_that_is_removed_meanwhile_holds_no_more(tmp_path: Path) -> None:
     """Its process ends; whoever reads it finds the runs among the records."""
-    done = threading.Event()
 
     def write_and_remove() -> None:
         for number in range(60):
             folder = tmp_path / f"{number}"
             folder.mkdir()
-            write_journal(folder / "journal.sqlite")
+            file = folder / "journal.sqlite"
+            write_journal(file)
+            file.unlink()  # first: without the files beside it SQLite cannot read it
             shutil.rmtree(folder, ignore_errors=True)
-        done.set()
 
-    writer = threading.Thread(target=write_and_remove)
-    writer.start()
-    try:
-        while not done.is_set():
+    with ThreadPoolExecutor(1) as threads:
+        written = threads.submit(write_and_remove)
+        while not written.done():
             for file in tmp_path.glob("*/journal.sqlite"):
                 assert len(list(contents_of(file))) <= 6
-    finally:
-        writer.join()
+        written.result()
