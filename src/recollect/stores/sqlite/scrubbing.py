@@ -27,9 +27,8 @@ def scrub(database: Database) -> str:
             db.execute("PRAGMA secure_delete = ON")
             db.execute("PRAGMA temp_store = MEMORY")
             db.execute("VACUUM")
-            db.execute(
-                "PRAGMA busy_timeout = 0"
-            )  # it does not apply while another brings the log in
+            # SQLite itself does not wait for another that brings the log in.
+            db.execute("PRAGMA busy_timeout = 0")
             waiting = Waiting(database.lock_timeout)
             while not (is_cut := _cut_log(db)) and waiting.goes_on():
                 pass
