@@ -218,7 +218,8 @@ class App:
             return []
         async with Engine.open(self._journal, self._walk, finish=self._finish) as engine:
             taken_over = await self._take_over(engine, on_found)
-        return [self.runs.get(run_id) for run_id in taken_over]
+        found = (self._record_of(run_id) for run_id in taken_over)
+        return [record for record in found if record is not None]
 
     async def cancel(self, run_id: str) -> RunRecord:
         """End an interrupted run as cancelled; return its record.
@@ -237,19 +238,29 @@ class App:
         async with Engine.open(self._journal, self._walk, finish=self._finish) as engine:
             end = await engine.cancel(run_id, record.executor)
         if end is None:
-            _refuse_ended(self.runs.get(run_id))
-            await self._cancel_unbegun(run_id)
+            if not await self._cancel_unbegun(run_id):
+                _refuse_ended(self.runs.get(run_id))
         elif (record := self.runs.get(run_id)).status != "cancelled":
             _refuse_ended(record)
         return self.runs.get(run_id)
 
-    async def _cancel_unbegun(self, run_id: str) -> None:
+    async def _cancel_unbegun(self, run_id: str) -> bool:
         """End a run that has no journal: its process died before it began, or somebody removed it."""
-        self.telemetry.emit("run.started")
         cancelled = RunCancelled(f"run {run_id!r} was cancelled", run_id=run_id)
-        self.runs.end(run_id, "cancelled", ended_at=self.clock.now(), error=error_json(cancelled))
-        await self.memories.end_run(run_id, "cancelled")
+        if not await self._give_up(run_id, "cancelled", cancelled):
+            return False
+        self.telemetry.emit("run.started")
         self.telemetry.emit("run.ended", status="cancelled")
+        return True
+
+    async def _give_up(self, run_id: str, status: RunStatus, why: RunError) -> bool:
+        """End a run without a journal; False if another process has ended or erased it meanwhile."""
+        given_up = self.runs.give_up(
+            run_id, status, ended_at=self.clock.now(), error=error_json(why)
+        )
+        if given_up:
+            await self.memories.end_run(run_id, status)
+        return given_up
 
     async def _take_over(
         self, engine: "Engine", on_found: Found, warn: Callable[[str], None] | None = None
@@ -263,18 +274,10 @@ class App:
             warn(str(error))
             taken_over = []
         for record in self.runs.unfinished():
-            if (self._journal / record.executor).is_dir():
-                continue
-            # looked at again: a living process ends its run, and only then removes its journal
-            if self.runs.get(record.run_id).ended_at is None:
+            # a living process ends its run, and only then removes its journal
+            if not (self._journal / record.executor).is_dir():
                 lost = RunError("its process died before the run began: start it again")
-                self.runs.end(
-                    record.run_id,
-                    "failed",
-                    ended_at=self.clock.now(),
-                    error=error_json(lost),
-                )
-                await self.memories.end_run(record.run_id, "failed")
+                await self._give_up(record.run_id, "failed", lost)
         return taken_over
 
     async def _outcome(self, engine: "Engine", run_id: str, request: Any) -> Json:
@@ -317,11 +320,15 @@ class App:
     def _how_ended(self, run_id: str) -> str | None:
         if not self.runs.exists():
             return None
+        record = self._record_of(run_id)
+        return record.status if record and record.ended_at else None
+
+    def _record_of(self, run_id: str) -> RunRecord | None:
+        """Return the record of a run; None if it was removed, as erasures and newer ones do."""
         try:
-            record = self.runs.get(run_id)
+            return self.runs.get(run_id)
         except RunNotFound:
             return None
-        return record.status if record.ended_at else None
 
     @property
     def _journal(self) -> Path:

@@ -103,11 +103,20 @@ class RunTable:
                     *(json.dumps(output), json.dumps(tasks or {}), json.dumps(error), note),
                 ),
             )
-            db.execute(
-                "DELETE FROM runs WHERE run_id IN (SELECT run_id FROM runs WHERE ended_at"
-                " IS NOT NULL ORDER BY ended_at DESC, run_id DESC LIMIT -1 OFFSET ?)",
-                (KEPT_RUNS,),
+            _trim(db)
+
+    def give_up(
+        self, run_id: str, status: RunStatus, *, ended_at: datetime, error: Mapping[str, Json]
+    ) -> bool:
+        """End a run of which nothing is left; False if it has ended, or its record was removed."""
+        with self._transaction() as db:
+            given_up = db.execute(
+                "UPDATE runs SET ended_at = ?, status = ?, error = ?"
+                " WHERE run_id = ? AND ended_at IS NULL",
+                (_text(ended_at), status, json.dumps(error), run_id),
             )
+            _trim(db)
+        return given_up.rowcount > 0
 
     def get(self, run_id: str) -> RunRecord:
         """Return one record.
@@ -256,6 +265,14 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
     if found < _SCHEMA_VERSION:
         path.chmod(0o600)  # not by opening it: closing that would free SQLite's locks on it
         db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = 1; COMMIT;")
+
+
+def _trim(db: sqlite3.Connection) -> None:
+    db.execute(
+        "DELETE FROM runs WHERE run_id IN (SELECT run_id FROM runs WHERE ended_at"
+        " IS NOT NULL ORDER BY ended_at DESC, run_id DESC LIMIT -1 OFFSET ?)",
+        (KEPT_RUNS,),
+    )
 
 
 def _record(row: sqlite3.Row) -> RunRecord:
