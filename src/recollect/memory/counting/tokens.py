@@ -8,6 +8,7 @@ Exact for the encodings of OpenAI's models in use: tiktoken is the engine, the r
 import base64
 import gzip
 import hashlib
+import os
 import re
 import threading
 import zlib
@@ -187,6 +188,12 @@ _SPECS: Final = {
 }
 _loaded: dict[str, "Encoding"] = {}
 _loading = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child of a thread that is loading would wait for ever
+    os.register_at_fork(
+        before=_loading.acquire,
+        after_in_parent=_loading.release,
+        after_in_child=_loading.release,
+    )
 
 _LIST_CHARACTERS: Final = 4_000  # of longer texts the tokens are counted without a list of them
 _NO_SPECIALS: Final[set[str]] = set()
