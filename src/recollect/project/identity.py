@@ -9,10 +9,12 @@ import os
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from recollect.errors import ConfigError, StoreUnavailable
+from recollect.memory.data.new_file import publish
 from recollect.project.loading import Project
 
 _IDENTITY: Final = re.compile("[A-Za-z0-9_.-]{1,100}")
@@ -95,11 +97,7 @@ def _write(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without hard links
-            draft.rename(path)
+        with suppress(FileExistsError):
+            publish(draft, path)
     finally:
         draft.unlink(missing_ok=True)

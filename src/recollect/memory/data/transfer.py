@@ -27,6 +27,7 @@ from recollect.memory.data.export_format import (
     Void,
     Writer,
 )
+from recollect.memory.data.new_file import publish
 from recollect.stores.arguments import MAX_PAGE
 from recollect.stores.base import Store
 from recollect.stores.records import ConversationId, Head
@@ -142,7 +143,9 @@ async def export_file(
                     await asyncio.to_thread(file.writelines, buffer)
                     buffer, size = [], 0
             await asyncio.to_thread(_finish, file, buffer)
-        await asyncio.to_thread(_publish, draft, path)
+        await asyncio.to_thread(publish, draft, path)
+    except FileExistsError:
+        raise InvalidInput(f"{path} was made by somebody else meanwhile: name another") from None
     except OSError as error:
         raise StoreUnavailable(f"{path} cannot be written: {error.strerror}") from error
     finally:
@@ -167,16 +170,6 @@ def _finish(file: IO[bytes], lines: Sequence[bytes]) -> None:
     file.writelines(lines)
     file.flush()
     os.fsync(file.fileno())
-
-
-def _publish(draft: Path, path: Path) -> None:
-    """Give the file its name, unless another has taken it meanwhile."""
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        raise InvalidInput(f"{path} was made by somebody else meanwhile: name another") from None
-    except OSError:  # a file system without hard links
-        draft.rename(path)
 
 
 # ---- import --------------------------------------------------------------------------------------
