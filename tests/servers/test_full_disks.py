@@ -58,7 +58,7 @@ async def fill(store: Store) -> int:
 
 async def again(store: Store, number: int) -> None:
     """Repeat the append that failed until the server has noticed that there is room."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await store.append(HERE, say(number), key=str(number))

@@ -86,7 +86,7 @@ async def test_it_may_die_and_come_back_in_the_middle_of_a_storm(
                             await store.append(HERE, say(text), key=text)
                             break
                         except StoreUnavailable:
-                            await asyncio.wait_for(back.wait(), 30)
+                            await asyncio.wait_for(back.wait(), 100)
                     if n == 5:
                         enough.set()
 

@@ -410,7 +410,7 @@ async def _break_off(database: Any, write: Callable[[], Any]) -> "asyncio.Future
         writing: asyncio.Future[Any] = asyncio.ensure_future(write())
         while (pid := await database.fetchval(waits)) is None:
             await database.execute("SELECT pg_stat_clear_snapshot()")
-        await database.execute("SELECT pg_terminate_backend($1, 5000)", pid)
+        await database.execute("SELECT pg_terminate_backend($1, 60000)", pid)
     return writing
 
 
@@ -430,7 +430,7 @@ async def test_a_killed_server_loses_and_doubles_nothing(
                         await store.append(conversation, said(key), key=key)
                         break
                     except StoreUnavailable:
-                        await asyncio.wait_for(killed.wait(), 20)
+                        await asyncio.wait_for(killed.wait(), 100)
                 told.append(key)
                 if len(told) == 60:
                     enough.set()
@@ -495,7 +495,7 @@ async def test_a_callers_patience_ends_though_the_server_does_not_answer(
             _, unanswered = await asyncio.wait([asked], timeout=0.1)
             assert unanswered
             asked.cancel()
-            done, _ = await asyncio.wait([asked], timeout=10)
+            done, _ = await asyncio.wait([asked], timeout=60)
             assert done
             assert asked.cancelled()
         finally:
@@ -518,7 +518,7 @@ async def test_patience_ends_in_the_middle_of_a_transaction_too(
             own_postgres_server.pause()
             try:
                 asked.cancel()
-                done, _ = await asyncio.wait([asked], timeout=10)
+                done, _ = await asyncio.wait([asked], timeout=60)
                 assert done
             finally:
                 own_postgres_server.resume()

@@ -83,7 +83,7 @@ class TestRedis:
         with Redis(
             port=redis.port, password=PASSWORD, ssl=True, ssl_ca_certs=str(certificates.authority)
         ) as client:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while client.info("clients")["connected_clients"] > 1:  # noqa: ASYNC110  # its word
                     await asyncio.sleep(0)
         for _ in range(10):
