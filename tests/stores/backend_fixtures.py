@@ -1,6 +1,7 @@
 """The four backends side by side, for what is derived from the contract: a plugin."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
@@ -40,8 +41,13 @@ def make(
                 return SqliteStore(path, clock=clock, call_limits=call_limits)
             case "redis":
                 prefix = f"backend-{number}:"
-                url = redis_server.url
-                return RedisStore(url, prefix=prefix, clock=clock, call_limits=call_limits)
+                return RedisStore(
+                    redis_server.url,
+                    prefix=prefix,
+                    timeout=timedelta(minutes=1),  # the machine may be busy
+                    clock=clock,
+                    call_limits=call_limits,
+                )
         name = postgres_table()
         return PostgresStore(postgres_url, table_name=name, clock=clock, call_limits=call_limits)
 

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from typing_extensions import override
 
-from recollect.clock import ManualClock
+from recollect.clock import Clock, ManualClock
 from recollect.errors import (
     InvalidInput,
     KeyReused,
@@ -75,7 +75,7 @@ async def texts(store: Store) -> list[str]:
 class TestAroundInMemory(StoreSuite):
     @pytest.fixture
     def make_store(self) -> MakeStore:
-        return lambda clock: BreakerStore(InMemoryStore(clock=clock))
+        return lambda clock: BreakerStore(InMemoryStore(clock=clock), timeout=PATIENCE)
 
 
 class TestAroundSqlite(StoreSuite):
@@ -83,13 +83,17 @@ class TestAroundSqlite(StoreSuite):
 
     @pytest.fixture
     def make_store(self, folder: Path) -> MakeStore:
-        return lambda clock: BreakerStore(SqliteStore(folder / f"{next(_numbers)}.db", clock=clock))
+        return lambda clock: BreakerStore(
+            SqliteStore(folder / f"{next(_numbers)}.db", clock=clock), timeout=PATIENCE
+        )
 
 
 class TestAroundSqliteOnDisk(_SqliteOnDisk):
     @pytest.fixture
     def reopen(self, path: Path) -> MakeStore:
-        return lambda clock: BreakerStore(SqliteStore(path, clock=clock))
+        return lambda clock: BreakerStore(
+            SqliteStore(path, clock=clock, lock_timeout=PATIENCE), timeout=PATIENCE
+        )
 
 
 class TestAroundRedis(StoreSuite):
@@ -97,9 +101,12 @@ class TestAroundRedis(StoreSuite):
 
     @pytest.fixture
     def make_store(self, redis_server: RedisServer) -> MakeStore:
-        return lambda clock: BreakerStore(
-            RedisStore(redis_server.url, prefix=f"breaker-{next(_numbers)}:", clock=clock)
-        )
+        def make(clock: Clock) -> BreakerStore:
+            prefix = f"breaker-{next(_numbers)}:"
+            inner = RedisStore(redis_server.url, prefix=prefix, timeout=PATIENCE, clock=clock)
+            return BreakerStore(inner, timeout=PATIENCE)
+
+        return make
 
 
 # ---- its states, with a server that dies ---------------------------------------------------------

@@ -1,5 +1,6 @@
 """Our stores keep every promise of the contract: row 37 of specs/memory.md section 13."""
 
+from datetime import timedelta
 from itertools import count
 
 import pytest
@@ -18,7 +19,7 @@ from tests.servers.redis_server import RedisServer
 pytest_plugins = ["tests.servers.redis_fixtures"]
 
 HERE = ConversationId("acme/chat", "c-1")
-
+PATIENCE = timedelta(minutes=1)  # the machine may be busy
 
 _prefixes = count()
 
@@ -27,7 +28,7 @@ class TestRedisStore(StoreSuite):
     @pytest.fixture
     def make_store(self, redis_server: RedisServer) -> MakeStore:
         return lambda clock: RedisStore(
-            redis_server.url, prefix=f"t{next(_prefixes)}:", clock=clock
+            redis_server.url, prefix=f"t{next(_prefixes)}:", timeout=PATIENCE, clock=clock
         )
 
 
@@ -38,7 +39,9 @@ class TestRedisStoreOnAServer(DurableStoreSuite):
 
     @pytest.fixture
     def reopen(self, redis_server: RedisServer, prefix: str) -> MakeStore:
-        return lambda clock: RedisStore(redis_server.url, prefix=prefix, clock=clock)
+        return lambda clock: RedisStore(
+            redis_server.url, prefix=prefix, timeout=PATIENCE, clock=clock
+        )
 
     @pytest.fixture
     def damage(self, redis_server: RedisServer, prefix: str) -> Damage:

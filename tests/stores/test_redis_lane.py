@@ -3,6 +3,7 @@
 import asyncio
 import select
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from itertools import count
 
 import pytest
@@ -21,7 +22,8 @@ _numbers = count()
 
 @pytest_asyncio.fixture
 async def store(redis_server: GivenRedis) -> AsyncIterator[RedisStore]:
-    async with RedisStore(redis_server.url, prefix=f"lane-{next(_numbers)}:") as store:
+    prefix, patience = f"lane-{next(_numbers)}:", timedelta(minutes=1)
+    async with RedisStore(redis_server.url, prefix=prefix, timeout=patience) as store:
         await append(store, "first")
         yield store
 
