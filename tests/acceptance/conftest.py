@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +108,14 @@ class Cli:
         """The contents under a key."""
         done = self.ok("memory", "read", memory, "--key", key, "--json")
         return [message["content"] for message in done.json()["messages"]]
+
+
+def wait_until_asked(asked: threading.Event, process: "subprocess.Popen[bytes]") -> None:
+    """Return when a run asks its model; if its process ends before that, show what it said."""
+    deadline = time.monotonic() + 60
+    while not asked.wait(0.1):
+        assert time.monotonic() < deadline, "the model was not asked"
+        assert process.poll() is None, process.communicate()[1]
 
 
 def check_refusal(done: Done, *, says: Iterable[str], code: int) -> None:

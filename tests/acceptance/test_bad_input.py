@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from recollect.stores.sqlite import SqliteStore
-from tests.acceptance.conftest import check_refusal, obeying_permissions
+from tests.acceptance.conftest import check_refusal, obeying_permissions, wait_until_asked
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Cli
@@ -837,7 +837,7 @@ def test_ctrl_c_during_a_model_call_keeps_the_run(
     fake_openai._on_request = lambda request: asked.set()
     env = {**os.environ, "OPENAI_API_KEY": "x", "OPENAI_BASE_URL": fake_openai.base_url}
     with cli.start("run", "wf.yaml", "--json", env=env) as process:
-        assert asked.wait(60)
+        wait_until_asked(asked, process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -15,6 +15,7 @@ import pytest
 from recollect.project.app import open_app
 from recollect.project.users import add_workflow_file
 from recollect.stores.sqlite import SqliteStore
+from tests.acceptance.conftest import wait_until_asked
 from tests.fake_openai import FakeOpenAI
 
 if TYPE_CHECKING:
@@ -110,11 +111,13 @@ async def test_the_next_run_finishes_what_a_killed_one_left_and_says_so(
         with subprocess.Popen(
             [sys.executable, "-m", "recollect", "run", file, "-i", "text=x"],
             env={**os.environ, **env},
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
         ) as victim:
-            assert asked.wait(60)
-            victim.kill()
+            try:
+                wait_until_asked(asked, victim)
+            finally:
+                victim.kill()
         done = recollect("run", file, "-i", "text=y", "--json", **env)
     assert done.returncode == 0, done.stderr
     assert "finishing run" in done.stderr

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg  # type: ignore[import-untyped]  # it has no types
 import pytest
 
+from tests.acceptance.conftest import wait_until_asked
 from tests.fake_openai import FakeOpenAI
 from tests.files import files_with
 
@@ -252,10 +253,10 @@ def held(project: "ProjectFolder", user: str) -> Iterator["subprocess.Popen[byte
             [sys.executable, "-m", "recollect", "run", file, *inputs],
             env={**os.environ, **env},
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         ) as process:
-            assert asked.wait(60)
             try:
+                wait_until_asked(asked, process)
                 yield process
             finally:
                 process.kill()

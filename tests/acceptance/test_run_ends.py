@@ -22,6 +22,7 @@ from recollect.errors import RunNotCancelled
 from recollect.project.app import open_app
 from recollect.project.users import add_workflow_file
 from recollect.telemetry import Telemetry
+from tests.acceptance.conftest import wait_until_asked
 from tests.fake_openai import FakeOpenAI
 from tests.files import files_with, read_files
 
@@ -64,10 +65,10 @@ def asking(project: "ProjectFolder") -> "Iterator[subprocess.Popen[bytes]]":
             cwd=project.root,
             env=env,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         ) as process:
             try:
-                assert asked.wait(60)
+                wait_until_asked(asked, process)
                 yield process
             finally:
                 process.kill()
