@@ -1,14 +1,18 @@
 """An engine whose caller is cancelled while it stops: dbos is one per process, and ends before that."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from recollect.workflows.engine import TAKE_OVERS, Engine, Json, RunEnd, Steps
+from recollect.workflows.journal_file import contents_of
 
 
 class Walk:
@@ -118,3 +122,39 @@ async def test_a_take_over_that_is_cancelled_between_two_starts_of_dbos_does_not
             monkeypatch.undo()
     assert await take_over(folder, walk, ends) == ["r1"]
     assert [(end.run_id, end.outcome, end.error) for end in ends] == [("r1", "x", None)]
+
+
+async def test_what_a_cancelled_run_is_writing_is_written_before_the_engine_is_closed(
+    folder: Path, ends: list[RunEnd], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the thread that writes it is held up before it has a connection."""
+    recording, goes_on, begin = threading.Event(), threading.Event(), sa.Engine.begin
+    steps = asyncio.Event()
+
+    def held_up(database: sa.Engine) -> Any:
+        if steps.is_set() and threading.current_thread() is not threading.main_thread():
+            steps.clear()
+            recording.set()
+            goes_on.wait()
+        return begin(database)
+
+    async def walk(request: Json, journal: Steps) -> Json:
+        async def call() -> Json:
+            steps.set()
+            return "first"
+
+        return await journal.step("first", call)
+
+    async def finish(end: RunEnd) -> None:
+        ends.append(end)
+
+    monkeypatch.setattr(sa.Engine, "begin", held_up)
+    async with Engine.open(folder, walk, finish=finish) as engine:
+        run = asyncio.create_task(engine.run("r1", "x"))
+        await asyncio.to_thread(recording.wait)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        threading.Timer(0.3, goes_on.set).start()  # when it is being closed
+    (file,) = await asyncio.to_thread(lambda: list(folder.glob("*/journal.sqlite")))
+    assert ("r1", {"result": "first"}) in contents_of(file)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-import time
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,6 +31,7 @@ from recollect.workflows.runs import (
 )
 
 _POLL_SECONDS = 0.02
+_DBOS_THREADS = "dbos-executor"  # the names of those that read and write the journal
 _START_SECONDS = 30
 
 
@@ -124,9 +125,9 @@ class Journal:
 
     def _shut(self) -> None:
         DBOS.destroy(destroy_registry=True)
-        pool = cast(sa.QueuePool, self._database.pool)
-        while pool.checkedout():  # a cancelled run's last write is on its way
-            time.sleep(_POLL_SECONDS / 10)
+        for thread in threading.enumerate():
+            if thread.name.startswith(_DBOS_THREADS):
+                thread.join()  # a cancelled run's last write may be on its way
         self._database.dispose()
 
     async def start(self, run_id: str, request: Json) -> tuple[RunEnd, Exception | None]:

@@ -19,7 +19,7 @@ from recollect.errors import StoreUnavailable
 from recollect.workflows.runs import new_run_id
 
 _LOCK = "lock"
-_LOOKS = 50
+_LOOKS = 10_000  # times _LOOK_SECONDS: who looks may have no processor for a while
 _LOOK_SECONDS = 0.001
 
 

@@ -1,5 +1,6 @@
 """Who holds a journal; looking at it keeps nobody from claiming it."""
 
+import fcntl
 import os
 import threading
 from contextlib import suppress
@@ -43,6 +44,20 @@ def test_whoever_looks_keeps_nobody_from_claiming(tmp_path: Path) -> None:
         done.set()
         for looker in lookers:
             looker.join()
+
+
+def test_who_looks_for_long_is_waited_for(tmp_path: Path) -> None:
+    """It is held up between taking the lock and giving it back."""
+    claim = liveness.claim_new(tmp_path)
+    claim.release()
+    look = os.open(claim.folder / "lock", os.O_RDONLY)
+    fcntl.flock(look, fcntl.LOCK_SH)
+    end = threading.Timer(0.3, os.close, (look,))
+    end.start()
+    again = liveness.claim(claim.folder)
+    end.join()
+    assert again is not None
+    again.release()
 
 
 def test_a_folder_is_removed_though_others_put_files_in_it(tmp_path: Path) -> None:
