@@ -150,7 +150,7 @@ def _locked(folder: Path, lock: int) -> bool:
 def _removed(folder: Path) -> bool:
     """Delete a folder with its files, the lock last; False if there is a new file in it by then."""
     try:
-        for file in folder.iterdir():
+        for file in sorted(folder.iterdir()):  # a database before its -shm and -wal
             if file.name != _LOCK:
                 file.unlink(missing_ok=True)
         (folder / _LOCK).unlink(missing_ok=True)

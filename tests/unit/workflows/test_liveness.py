@@ -6,6 +6,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from recollect.workflows import liveness
 
 
@@ -77,3 +79,24 @@ def test_a_folder_is_removed_though_others_put_files_in_it(tmp_path: Path) -> No
     claim.remove()
     reader.join()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_journal_goes_before_the_files_that_sqlite_keeps_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads it meanwhile finds it gone; without them it could not be read."""
+    claim = liveness.claim_new(tmp_path)
+    names = ["journal.sqlite", "journal.sqlite-shm", "journal.sqlite-wal"]
+    for name in names:
+        (claim.folder / name).touch()
+    gone: list[str] = []
+    listed, unlink = Path.iterdir, Path.unlink
+
+    def note(file: Path, missing_ok: bool = False) -> None:
+        gone.append(file.name)
+        unlink(file, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", note)
+    monkeypatch.setattr(Path, "iterdir", lambda folder: sorted(listed(folder), reverse=True))
+    claim.remove()
+    assert gone == [*names, "lock"]
