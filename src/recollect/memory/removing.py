@@ -3,7 +3,7 @@
 import asyncio
 import random
 
-from recollect.errors import FlushPending, InvalidInput, LeaseLost, VersionConflict
+from recollect.errors import FlushPending, InvalidInput, VersionConflict
 from recollect.memory.flush import MAX_ROUNDS
 from recollect.memory.keys import backup_label
 from recollect.memory.leases import LEASE_WAIT
@@ -45,13 +45,8 @@ async def clear(
     if not config.backup:
         return await _clear(memory, config, idempotency_key, None)
     ttl = memory.resource.locking.clear_ttl
-    for _ in range(MAX_ROUNDS):
-        try:
-            async with memory.held("clear", ttl, wait=LEASE_WAIT) as lease:
-                return await _clear(memory, config, idempotency_key, lease)
-        except LeaseLost:  # such as that of a conversation that was deleted and is there again
-            continue
-    raise FlushPending("other writers keep changing this memory: try again")
+    async with memory.held("clear", ttl, wait=LEASE_WAIT) as lease:
+        return await _clear(memory, config, idempotency_key, lease)
 
 
 async def _clear(
