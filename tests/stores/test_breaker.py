@@ -149,7 +149,8 @@ class Watched:
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[RedisServer]:
-    with RedisServer(folder, "--appendonly", "yes") as server:
+    # each write is in the file before it is answered: else a kill may come before that
+    with RedisServer(folder, "--appendonly", "yes", "--appendfsync", "always") as server:
         yield server
 
 
