@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from dbos import DBOS
 
 from recollect.workflows.engine import TAKE_OVERS, Engine, Json, RunEnd, Steps
 from recollect.workflows.journal_file import contents_of
@@ -158,3 +159,39 @@ async def test_what_a_cancelled_run_is_writing_is_written_before_the_engine_is_c
         threading.Timer(0.3, goes_on.set).start()  # when it is being closed
     (file,) = await asyncio.to_thread(lambda: list(folder.glob("*/journal.sqlite")))
     assert ("r1", {"result": "first"}) in contents_of(file)
+
+
+class CtrlC(BaseException):
+    """What KeyboardInterrupt is outside of an event loop."""
+
+
+async def test_ctrl_c_while_dbos_starts_and_again_while_it_stops_is_no_other_error(
+    folder: Path, ends: list[RunEnd], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk = Walk()
+    async with opened(folder, walk, ends) as engine:
+        await interrupt(engine, walk, "r1")
+    loop = asyncio.get_running_loop()
+    replace_threads, launch = loop.set_default_executor, DBOS.launch
+    starts: list[str] = []
+
+    def fail_at_second() -> None:
+        starts.append("begun")
+        if len(starts) == 2:
+            raise CtrlC
+        launch()
+
+    def cancel_when_stopping_again(threads: Executor) -> None:
+        replace_threads(threads)
+        if len(starts) == 2:
+            starts.append("cancelled")
+            loop.call_soon(taking.cancel)
+
+    async with opened(folder, walk, ends) as engine:
+        monkeypatch.setattr(DBOS, "launch", fail_at_second)
+        monkeypatch.setattr(loop, "set_default_executor", cancel_when_stopping_again)
+        taking = asyncio.create_task(engine.take_over(on_found=lambda _: None))
+        with pytest.raises(CtrlC):
+            await taking
+        monkeypatch.undo()
+    assert await take_over(folder, walk, ends) == ["r1"]

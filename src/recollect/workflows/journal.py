@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -105,14 +105,16 @@ class Journal:
             try:
                 DBOS.launch()
             except BaseException:
-                await self.shut()
+                with suppress(asyncio.CancelledError):  # what went wrong is told in any case
+                    await self.shut()
                 raise
 
     async def shut(self) -> None:
         """Stop dbos and close the file (20 ms); who is cancelled meanwhile hears of it afterwards."""
         # dbos made its pool the loop's own and closes it now: whoever comes next needs another.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
-        shutting = asyncio.ensure_future(asyncio.to_thread(self._shut))
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor())
+        shutting = loop.run_in_executor(None, self._shut)  # no task, which a loop that ends cancels
         cancelled: asyncio.CancelledError | None = None
         while not shutting.done():  # left to itself it would stop the dbos that is launched next
             try:

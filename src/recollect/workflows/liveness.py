@@ -39,9 +39,9 @@ class Claim:
     def release(self) -> None:
         """Leave the folder, with all that is in it, to whoever claims it next; once is enough."""
         _held.discard(self)
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        lock, self._lock = self._lock, -1  # first: Ctrl-C may come when it has been closed
+        if lock >= 0:
+            os.close(lock)
 
     def remove(self) -> None:
         """Delete the folder. The lock goes last, so a crash in between leaves it claimable."""
