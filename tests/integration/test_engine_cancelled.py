@@ -195,3 +195,23 @@ async def test_ctrl_c_while_dbos_starts_and_again_while_it_stops_is_no_other_err
             await taking
         monkeypatch.undo()
     assert await take_over(folder, walk, ends) == ["r1"]
+
+
+async def test_a_thread_of_dbos_that_ctrl_c_kept_from_starting_is_not_waited_for(
+    folder: Path, ends: list[RunEnd], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise CtrlC
+
+    thread = threading.Thread(target=int, name="dbos-executor-_0")
+    with monkeypatch.context() as patched, pytest.raises(CtrlC):
+        for start in ("_start_new_thread", "_start_joinable_thread"):  # before and from Python 3.13
+            patched.setattr(threading, start, interrupted, raising=False)
+        thread.start()
+    assert thread in threading.enumerate()
+    walk = Walk()
+    walk.hangs = False
+    async with opened(folder, walk, ends) as engine:
+        assert await engine.run("r1", "x") == "x"
+    thread.start()
+    thread.join()

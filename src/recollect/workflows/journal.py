@@ -128,7 +128,8 @@ class Journal:
     def _shut(self) -> None:
         DBOS.destroy(destroy_registry=True)
         for thread in threading.enumerate():
-            if thread.name.startswith(_DBOS_THREADS):
+            is_ours = thread.name.startswith(_DBOS_THREADS)
+            if is_ours and thread.is_alive():  # Ctrl-C may have kept one from starting
                 thread.join()  # a cancelled run's last write may be on its way
         self._database.dispose()
 
