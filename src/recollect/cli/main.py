@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,8 @@ _NAMELESS: Mapping[type[OSError], str] = {FileNotFoundError: "the current folder
 def start() -> int:
     """Run the command of this process and return its exit code."""
     code = main()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nobody is left to catch Ctrl-C
     gc.freeze()  # the process ends: nothing of it need be looked through for garbage
     return code
 
