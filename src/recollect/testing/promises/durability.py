@@ -284,33 +284,27 @@ class Damaged:
 class Versioned:
     """The data say which Recollect wrote them."""
 
-    async def test_data_of_a_newer_recollect_are_refused(
+    @pytest_asyncio.fixture
+    async def newer(
         self,
         store: Store,
         reopen: MakeStore,
         raise_schema_version: RaiseSchemaVersion,
         clock: ManualClock,
-    ) -> None:
+    ) -> Store:
+        """Return a store, not opened, on data that a newer Recollect has written."""
         await prepared(store)
         await store.close()
         await raise_schema_version(SCHEMA_VERSION + 41)
-        newer = reopen(clock)
+        return reopen(clock)
+
+    async def test_data_of_a_newer_recollect_are_refused(self, newer: Store) -> None:
         with pytest.raises(SchemaTooNew, match=str(SCHEMA_VERSION + 41)) as caught:
             await newer.open()
         await newer.close()
         assert caught.value.details == {"found": SCHEMA_VERSION + 41, "known": SCHEMA_VERSION}
 
-    async def test_what_cannot_be_entered_is_closed(
-        self,
-        store: Store,
-        reopen: MakeStore,
-        raise_schema_version: RaiseSchemaVersion,
-        clock: ManualClock,
-    ) -> None:
-        await prepared(store)
-        await store.close()
-        await raise_schema_version(SCHEMA_VERSION + 41)
-        newer = reopen(clock)
+    async def test_what_cannot_be_entered_is_closed(self, newer: Store) -> None:
         with pytest.raises(SchemaTooNew):
             async with newer:
                 pass
