@@ -253,6 +253,25 @@ class TestClients:
         assert await client.exists(f"{prefix}schema")
         await client.aclose()
 
+    async def test_what_takes_several_steps_on_a_cluster_is_finished_before_it_is_closed(
+        self, redis_cluster: RedisCluster, prefix: str
+    ) -> None:
+        store = await RedisStore(redis_cluster.nodes[0].url, cluster=True, prefix=prefix).open()
+        for node in redis_cluster.nodes:
+            node.pause()
+        try:
+            begun = asyncio.create_task(store.append(HERE, say("a")))  # of a new conversation
+            await asyncio.sleep(0)
+            closed = asyncio.create_task(store.close())
+            await asyncio.sleep(0)
+        finally:
+            for node in redis_cluster.nodes:
+                node.resume()
+        await closed
+        assert begun.done()
+        assert isinstance(begun.result(), Written)
+        assert store._place.connections == 0
+
 
 class TestPasswords:
     async def test_a_password_opens_and_is_never_shown(self, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Running scripts: by hash, in full when the server does not know them; what went wrong becomes ours."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +16,28 @@ from recollect.stores.redis.scripts import SCRIPTS
 T = TypeVar("T")
 
 
+class _UnderWay:
+    """How many calls there are, entered and left by each."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._ended = asyncio.Event()
+
+    def __enter__(self) -> None:
+        self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        if not self._count:
+            self._ended.set()
+
+    async def end(self) -> None:
+        """Wait until there are none."""
+        while self._count:
+            self._ended.clear()
+            await self._ended.wait()
+
+
 class Runner:
     """Runs scripts and commands at a place.
 
@@ -28,6 +51,11 @@ class Runner:
         self.place = place
         self._wait: Command = ("WAIT", wait_replicas, max(1, int(timeout * 500)))
         self._wait_replicas = wait_replicas
+        self._under_way = _UnderWay()
+
+    async def rest(self) -> None:
+        """Wait for all calls, with those that their callers make as soon as they have an answer."""
+        await self._under_way.end()
 
     async def open(self) -> None:
         """Connect."""
@@ -54,19 +82,20 @@ class Runner:
             OutcomeUnknown: it may have taken place; unless it may be repeated: then it was, once.
             StoreUnavailable, StoreCorrupt.
         """
-        try:
-            return await self._write(name, key, args)
-        except Lost as error:
-            if not may_repeat:
-                raise OutcomeUnknown(
-                    f"{error}: the write was stored or not. Read before you repeat it, or give "
-                    "writes a key"
-                ) from error
-            return await self._repeat(name, key, args)
-        except NotSent as error:
-            raise error.told from error
-        except ResponseError as error:
-            raise refusal(error, self.place.where) from error
+        with self._under_way:
+            try:
+                return await self._write(name, key, args)
+            except Lost as error:
+                if not may_repeat:
+                    raise OutcomeUnknown(
+                        f"{error}: the write was stored or not. Read before you repeat it, or give "
+                        "writes a key"
+                    ) from error
+                return await self._repeat(name, key, args)
+            except NotSent as error:
+                raise error.told from error
+            except ResponseError as error:
+                raise refusal(error, self.place.where) from error
 
     async def _repeat(self, name: str, key: str, args: Command) -> Any:
         try:
@@ -187,14 +216,15 @@ class Runner:
         return answers
 
     async def _reading(self, run: Callable[[], Awaitable[T]]) -> T:
-        try:
+        with self._under_way:
             try:
-                return await run()
-            except Lost:
-                return await run()
-        except Lost as error:
-            raise StoreUnavailable(str(error)) from error
-        except NotSent as error:
-            raise error.told from error
-        except ResponseError as error:
-            raise refusal(error, self.place.where) from error
+                try:
+                    return await run()
+                except Lost:
+                    return await run()
+            except Lost as error:
+                raise StoreUnavailable(str(error)) from error
+            except NotSent as error:
+                raise error.told from error
+            except ResponseError as error:
+                raise refusal(error, self.place.where) from error

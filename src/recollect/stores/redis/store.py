@@ -109,7 +109,6 @@ class RedisStore(Store):
         self._wait_replicas = wait_replicas
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_open = self._is_closed = False
-        self._running = 0
 
     # ---- writes ----------------------------------------------------------------------------------
 
@@ -300,7 +299,9 @@ class RedisStore(Store):
     async def close(self) -> None:
         self._is_closed = True
         if self._loop is None or self._loop is asyncio.get_running_loop():
+            await self._runner.rest()  # what takes several steps goes on to its end
             await self._entries.settle()
+            await self._runner.rest()  # searches have waited for that, too
             await self._place.close()
 
     async def _begin(self) -> None:
