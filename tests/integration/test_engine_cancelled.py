@@ -67,6 +67,14 @@ async def interrupt(engine: Engine, walk: Walk, run_id: str) -> None:
     walk.hangs = False
 
 
+async def interrupted(folder: Path, ends: list[RunEnd]) -> Walk:
+    """Leave a run r1 that was interrupted in the folder."""
+    walk = Walk()
+    async with opened(folder, walk, ends) as engine:
+        await interrupt(engine, walk, "r1")
+    return walk
+
+
 async def test_who_is_cancelled_again_while_closing_hinders_no_next_engine(
     folder: Path, ends: list[RunEnd]
 ) -> None:
@@ -104,9 +112,7 @@ async def test_a_take_over_that_is_cancelled_at_its_beginning_loses_no_run_of_ou
 async def test_a_take_over_that_is_cancelled_between_two_starts_of_dbos_does_not_count(
     folder: Path, ends: list[RunEnd], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walk = Walk()
-    async with opened(folder, walk, ends) as engine:
-        await interrupt(engine, walk, "r1")
+    walk = await interrupted(folder, ends)
     loop = asyncio.get_running_loop()
     replace_threads = loop.set_default_executor
 
@@ -168,9 +174,7 @@ class CtrlC(BaseException):
 async def test_ctrl_c_while_dbos_starts_and_again_while_it_stops_is_no_other_error(
     folder: Path, ends: list[RunEnd], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walk = Walk()
-    async with opened(folder, walk, ends) as engine:
-        await interrupt(engine, walk, "r1")
+    walk = await interrupted(folder, ends)
     loop = asyncio.get_running_loop()
     replace_threads, launch = loop.set_default_executor, DBOS.launch
     starts: list[str] = []
