@@ -44,7 +44,6 @@ async def texts(store: PostgresStore) -> list[str]:
     return [message.text for message in found.messages] if found else []
 
 
-@pytest.mark.timeout(400)  # nothing is kept prepared, so each statement is planned anew
 class TestBehindPgBouncer(StoreSuite):
     @pytest_asyncio.fixture
     async def schema(self, own_postgres_server: "PostgresServer") -> AsyncIterator[str]:

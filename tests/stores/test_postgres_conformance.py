@@ -21,7 +21,6 @@ pytest_plugins = ["tests.servers.postgres_server"]
 Execute = Callable[..., Awaitable[Any]]
 
 
-@pytest.mark.timeout(400)  # its histories take 20 s, on a busy machine many times that
 class TestPostgresStore(StoreSuite):
     @pytest.fixture
     def make_store(self, postgres_url: str, postgres_table: Callable[[], str]) -> MakeStore:
